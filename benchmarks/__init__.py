@@ -1,0 +1,1 @@
+"""Long measurements. Run as modules: `python -m benchmarks.subarchitectures resnet20`."""

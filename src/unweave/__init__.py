@@ -1,0 +1,35 @@
+"""unweave: take a trained neural network apart into the parts that make each decision."""
+
+import importlib
+from typing import Any
+
+_WHERE = {
+    "Paths": "unweave.paths",
+    "Rows": "unweave.paths",
+    "Site": "unweave.network.sites",
+    "Sites": "unweave.network.sites",
+    "Table": "unweave.tables",
+    "UnweaveError": "unweave.errors",
+    "accuracy": "unweave.analysis.accuracy",
+    "accuracy_histogram": "unweave.analysis.accuracy",
+    "disentangle": "unweave.search.disentangle",
+    "find_sites": "unweave.network.sites",
+    "restrict": "unweave.paths.restrict",
+    "similarity": "unweave.analysis.similarity",
+    "specificity": "unweave.analysis.specificity",
+    "usage": "unweave.analysis.usage",
+}
+
+__all__ = sorted(_WHERE)  # noqa: PLE0605 (a list of names, made from the table above)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("unweave")
+    if name in _WHERE:
+        return getattr(importlib.import_module(_WHERE[name]), name)
+    raise AttributeError(f"unweave has no {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,16 @@
+from unweave.analysis.accuracy import accuracy as accuracy
+from unweave.analysis.accuracy import accuracy_histogram as accuracy_histogram
+from unweave.analysis.similarity import similarity as similarity
+from unweave.analysis.specificity import specificity as specificity
+from unweave.analysis.usage import usage as usage
+from unweave.errors import UnweaveError as UnweaveError
+from unweave.network.sites import Site as Site
+from unweave.network.sites import Sites as Sites
+from unweave.network.sites import find_sites as find_sites
+from unweave.paths import Paths as Paths
+from unweave.paths import Rows as Rows
+from unweave.paths.restrict import restrict as restrict
+from unweave.search.disentangle import disentangle as disentangle
+from unweave.tables import Table as Table
+
+__version__: str

@@ -1,0 +1,1 @@
+"""Measures on `Paths`: each a function that returns a frozen table."""

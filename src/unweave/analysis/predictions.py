@@ -1,0 +1,87 @@
+"""What a network says of images through given masks: the work that accuracy and specificity share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unweave.data.labelled import LabelledImages
+from unweave.errors import PathsError
+from unweave.network.capture import capture
+from unweave.network.folding import channels_last, fold_batch_norms, to_device
+from unweave.network.tapping import Multiplier, TappedNetwork
+from unweave.paths import Paths
+from unweave.progress import Advance
+
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A network with its sites tapped, ready to be run with any masks."""
+
+    tapped: TappedNetwork
+    paths: Paths
+    device: torch.device
+
+    @classmethod
+    def of(cls, network: nn.Module, paths: Paths, device: str | torch.device | None = None) -> Predictor:
+        """Capture `network` for the sites of `paths`; refuses another network than the paths were found in."""
+        paths.check(network)
+        sites = paths.sites
+        example = torch.zeros((2, *sites.image_shape), dtype=getattr(torch, sites.dtype))
+        captured = capture(network, example, sites.logits)
+        where = torch.device(device) if device is not None else captured.device
+        folded = to_device(channels_last(fold_batch_norms(captured, sites)), where)
+        return cls(TappedNetwork(folded, sites), paths, where)
+
+    def original(self, images: Tensor) -> np.ndarray:
+        """The untouched network's predictions."""
+        return self._predict(images, None)
+
+    def through(self, row: int, images: Tensor, paths: Paths | None = None) -> np.ndarray:
+        """Predictions through row `row` (of other `paths` with the same sites, if given)."""
+        masks = (paths or self.paths).masks.values()
+        return self._predict(images, [mask[row].to(self.device, images.dtype) for mask in masks])
+
+    def _predict(self, images: Tensor, gates: list[Tensor] | None) -> np.ndarray:
+        placed = images.to(self.device)
+        if placed.ndim == 4:
+            placed = placed.contiguous(memory_format=torch.channels_last)
+        tap = Multiplier(self.tapped.sites, gates) if gates is not None else _pass_on
+        with torch.inference_mode():
+            scores: Tensor = self.tapped(placed, tap)
+        return scores.argmax(1).cpu().numpy()
+
+
+def _pass_on(position: int, value: Tensor) -> Tensor:
+    return value
+
+
+def class_rows(paths: Paths, measure: str) -> list[int]:
+    """The classes of the rows.
+
+    Raises
+    ------
+    PathsError
+        If rows are inputs, which have no class of their own.
+    """
+    if paths.rows.kind != "class":
+        raise PathsError(f"{measure} is about classes; these paths' rows are inputs")
+    return list(paths.rows.classes)
+
+
+def image_batches(
+    data: LabelledImages, positions: Sequence[int] | np.ndarray, advance: Advance | None = None
+) -> Iterator[tuple[np.ndarray, Tensor]]:
+    """The images at `positions`, in batches of 64, with their positions."""
+    where = np.asarray(positions, dtype=np.int64)
+    plan = [where[start : start + _BATCH] for start in range(0, len(where), _BATCH)]
+    for chosen, images in zip(plan, data.batches(plan), strict=True):
+        yield chosen, images
+        if advance is not None:
+            advance(len(chosen))

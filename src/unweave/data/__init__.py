@@ -1,0 +1,1 @@
+"""Labelled images: where they come from, which class each is, and batches of them."""

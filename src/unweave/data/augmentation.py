@@ -1,0 +1,44 @@
+"""The NAD program's augmentation, with random numbers that belong to (seed, class, pass, image)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional
+
+from unweave.randomness import generator
+
+AUGMENTATIONS = ("none", "published")
+_SCALE = (0.08, 1.25)
+_RATIO = (3 / 4, 4 / 3)
+
+
+def augment(image: Tensor, *key: int) -> Tensor:
+    """Random resized crop to the image's own size (area 0.08 to 1.25, aspect 3/4 to 4/3), then a flip half the time.
+
+    `image` is `[channels, height, width]`. As in the published program, an area above the image's own is tried again;
+    after ten tries the whole image is taken.
+    """
+    numbers = generator("augmentation", *key)
+    height, width = image.shape[-2:]
+    top, left, tall, wide = _crop(numbers, height, width)
+    cropped = functional.resized_crop(image, top, left, tall, wide, [height, width], antialias=True)
+    return functional.horizontal_flip(cropped) if numbers.random() < 0.5 else cropped
+
+
+def _crop(numbers: np.random.Generator, height: int, width: int) -> tuple[int, int, int, int]:
+    for _ in range(10):
+        area = height * width * numbers.uniform(*_SCALE)
+        aspect = math.exp(numbers.uniform(math.log(_RATIO[0]), math.log(_RATIO[1])))
+        wide, tall = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < wide <= width and 0 < tall <= height:
+            return int(numbers.integers(height - tall + 1)), int(numbers.integers(width - wide + 1)), tall, wide
+    return 0, 0, height, width
+
+
+def augment_batch(images: Tensor, keys: list[tuple[int, ...]]) -> Tensor:
+    """`augment` for every image of a batch, each by its own key."""
+    return torch.stack([augment(image, *key) for image, key in zip(images, keys, strict=True)])

@@ -1,0 +1,41 @@
+"""Every error that unweave raises on purpose. Each is also the built-in that a caller would expect to catch."""
+
+
+class UnweaveError(Exception):
+    """Base of all errors that unweave raises on purpose."""
+
+
+class CaptureError(UnweaveError, RuntimeError):
+    """The network could not be turned into a graph of tensor operations."""
+
+
+class SiteError(UnweaveError, ValueError):
+    """A site is unknown, or does not fit the network it is used with."""
+
+
+class DataError(UnweaveError, ValueError):
+    """The images or labels are not of a form that can be used."""
+
+
+class SettingError(UnweaveError, ValueError):
+    """A setting has a value that it cannot have."""
+
+
+class PathsError(UnweaveError, ValueError):
+    """A `Paths` object or file is malformed, or does not fit what it is combined with."""
+
+
+class RowError(PathsError, LookupError):
+    """A `Paths` object has no such row."""
+
+
+class MismatchError(UnweaveError, ValueError):
+    """A file belongs to another network than the one given."""
+
+
+class NumericError(UnweaveError, ArithmeticError):
+    """NaN or infinity appeared where numbers are needed."""
+
+
+class MissingExtra(UnweaveError, ImportError):
+    """An optional package is needed and not installed."""

@@ -1,0 +1,48 @@
+"""Whole-or-nothing writes, canonical JSON and fingerprints."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def replacing(target: str | Path) -> Iterator[Path]:
+    """Give a draft path beside `target`; move it onto `target` in one step if the block succeeds, remove it if not.
+
+    Readers see the old file or the new one, never half of one. The draft ends in `.part`, so that no loader takes
+    a left-over for a finished file.
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        yield draft
+        os.replace(draft, target)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_text(target: str | Path, text: str) -> Path:
+    """Write `text` as UTF-8, whole or not at all."""
+    with replacing(target) as draft:
+        draft.write_text(text, encoding="utf-8")
+    return Path(target)
+
+
+def canonical_json(value: Any) -> str:
+    """One spelling for one value: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(*parts: bytes | bytearray | memoryview | str) -> str:
+    """SHA-256 over length-prefixed parts, as 16 hexadecimal digits (64 bits: enough to tell files apart by accident)."""
+    sha = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else memoryview(part).cast("B")
+        sha.update(len(data).to_bytes(8, "little"))
+        sha.update(data)
+    return sha.hexdigest()[:16]

@@ -1,0 +1,110 @@
+"""`NetworkGraph`: a network as a graph of tensor operations that shares the weights of the user's object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+Tap = Callable[[int, Tensor], Tensor]
+"""Given the position of a site and the value there, returns the value that flows on."""
+
+
+@dataclass(frozen=True)
+class NetworkGraph:
+    """A captured network.
+
+    `graph` has one input (images), one output (class scores) and only functional operations. `tensors` holds the
+    parameters, buffers and constants by name; after capture they are the user's own storage, without gradient.
+    `names` gives every tensor value of the graph its public name: module path / operation : ordinal.
+    `image_shape` is one image's shape, without the batch dimension.
+    """
+
+    graph: fx.Graph
+    tensors: Mapping[str, Tensor]
+    names: Mapping[str, str]
+    image_shape: tuple[int, ...]
+    dtype: torch.dtype
+    network_name: str
+
+    @property
+    def input(self) -> fx.Node:
+        """The images."""
+        return next(node for node in self.graph.nodes if node.op == "placeholder")
+
+    @property
+    def output(self) -> fx.Node:
+        """The class scores, `[batch, classes]`."""
+        returned = next(node for node in self.graph.nodes if node.op == "output")
+        return returned.args[0]  # type: ignore[return-value]
+
+    @property
+    def classes(self) -> int:
+        """Number of class scores."""
+        return int(self.output.meta["val"].shape[-1])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are (the CPU for a network without any)."""
+        return next((tensor.device for tensor in self.tensors.values()), torch.device("cpu"))
+
+    def node(self, value: str) -> fx.Node:
+        """The node with the graph-internal name `value`."""
+        return next(node for node in self.graph.nodes if node.name == value)
+
+    def module(self) -> fx.GraphModule:
+        """The graph as a module: images -> class scores."""
+        return build_module(self.graph, self.tensors)
+
+
+def build_module(graph: fx.Graph, tensors: Mapping[str, Tensor]) -> fx.GraphModule:
+    """A module that runs `graph` on `tensors` (as buffers, so that `.to(device)` moves them)."""
+    root = torch.nn.Module()
+    for name, tensor in tensors.items():
+        *path, last = name.split(".")
+        holder = root
+        for part in path:
+            if part not in holder._modules:
+                holder.add_module(part, torch.nn.Module())
+            holder = holder.get_submodule(part)
+        holder.register_buffer(last, tensor)
+    return fx.GraphModule(root, graph)
+
+
+def copy_graph(graph: fx.Graph) -> tuple[fx.Graph, dict[fx.Node, fx.Node]]:
+    """A copy of `graph`, and which node became which."""
+    copied = fx.Graph()
+    mapping: dict[fx.Node, fx.Node] = {}
+    result = copied.graph_copy(graph, mapping)
+    returned = next(node for node in graph.nodes if node.op == "output")
+    copied.output(result).meta = dict(returned.meta)
+    return copied, mapping
+
+
+def operation_name(node: fx.Node) -> str:
+    """`relu` for `aten.relu.default`; the function's own name for anything that is not an ATen operation."""
+    target: Any = node.target
+    packet = getattr(target, "overloadpacket", None)
+    return packet.__name__ if packet is not None else getattr(target, "__name__", str(target))
+
+
+def concrete_shape(node: fx.Node) -> tuple[int, ...] | None:
+    """Shape of the node's value with the batch size of the capture put in, or None if it is not a tensor."""
+    value = node.meta.get("val")
+    if not isinstance(value, Tensor):
+        return None
+    return tuple(size if isinstance(size, int) else int(size.node.hint) for size in value.shape)
+
+
+def has_batch_first(node: fx.Node, images: fx.Node) -> bool:
+    """Whether the first dimension of the node's value is the batch, alone (not merged with positions or windows)."""
+    value, batch = node.meta.get("val"), images.meta["val"].shape[0]
+    if not isinstance(value, Tensor) or value.ndim == 0:
+        return False
+    first = value.shape[0]
+    if isinstance(first, int) or isinstance(batch, int):
+        return first is batch
+    return bool(first.node.expr == batch.node.expr)

@@ -1,0 +1,185 @@
+"""Where the channels of every value are: a walk through the graph with the table of operations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import fx
+
+from unweave.network.graph import concrete_shape, has_batch_first, operation_name
+from unweave.network.operations import Effect, computed_from_images, data_inputs, operation_of
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a value keeps its channels.
+
+    `dim` is the channel dimension (counted from 0 with the batch) and None where channels were lost track of.
+    `spatial` tells whether the value still has positions or tokens besides its channels (also merged with the batch).
+    `batch_first` tells whether the first dimension is the batch alone: only then can each image have its own gates.
+    """
+
+    dim: int | None
+    count: int
+    spatial: bool
+    batch_first: bool = True
+
+
+def layouts(graph: fx.Graph) -> dict[fx.Node, Layout]:
+    """The layout of every tensor value that depends on the images."""
+    computed = computed_from_images(graph)
+    images = next(node for node in graph.nodes if node.op == "placeholder")
+    found: dict[fx.Node, Layout] = {}
+    for node in graph.nodes:
+        shape = concrete_shape(node) if node in computed else None
+        if shape is None and operation_of(node).effect is not Effect.SELECT:
+            continue
+        if node.op == "placeholder":
+            found[node] = _image_layout(shape or ())
+        elif node.op == "call_function":
+            inputs = [source for source in data_inputs(node, computed) if source in found]
+            layout = _layout(node, shape, inputs, found, has_batch_first(node, images))
+            found[node] = replace(layout, batch_first=has_batch_first(node, images))
+    return found
+
+
+def _image_layout(shape: tuple[int, ...]) -> Layout:
+    dim = 1 if len(shape) > 1 else None
+    return Layout(dim, shape[1] if dim else 0, len(shape) > 2)
+
+
+def _layout(
+    node: fx.Node,
+    shape: tuple[int, ...] | None,
+    inputs: list[fx.Node],
+    found: Mapping[fx.Node, Layout],
+    batch_first: bool,
+) -> Layout:
+    if shape is None:  # several tensors (split, chunk): what is taken out of it is looked at below
+        return found[inputs[0]] if inputs else Layout(None, 0, False)
+    has_positions = len(shape) > 2 or not batch_first
+    lost = Layout(None, 0, has_positions and any(found[source].spatial for source in inputs))
+    if not inputs:
+        return lost
+    source, layout = inputs[0], found[inputs[0]]
+    before = concrete_shape(source)
+    effect = operation_of(node).effect
+    if effect is Effect.MIX:
+        return _mixed(node, shape, layout.spatial and has_positions)
+    if effect is Effect.COMBINE:
+        return _combined(shape, inputs, found) or lost
+    if effect is Effect.CONCATENATE:
+        return _concatenated(node, shape, inputs, found) or lost
+    if layout.dim is None or (before is None and effect is not Effect.SELECT):
+        return lost
+    if effect in (Effect.KEEP, Effect.NORM):
+        return layout if shape == before or effect is Effect.KEEP else lost
+    if effect is Effect.POOL:
+        return Layout(layout.dim, layout.count, layout.spatial and not _pools_everything(shape, before or (), layout))
+    if effect is Effect.MOVE:
+        return _moved(node, shape, before or (), layout, has_positions) or lost
+    if effect is Effect.PAD:
+        return Layout(layout.dim, shape[layout.dim], layout.spatial)
+    if effect is Effect.SELECT:
+        return _selected(node, shape, before, layout) or lost
+    if effect is Effect.REDUCE:
+        return _reduced(node, shape, before or (), layout) or lost
+    return lost
+
+
+def _mixed(node: fx.Node, shape: tuple[int, ...], spatial: bool) -> Layout:
+    dim = len(shape) - 1 if operation_name(node) in ("linear", "addmm") else 1
+    return Layout(dim, shape[dim], spatial)
+
+
+def _combined(shape: tuple[int, ...], inputs: list[fx.Node], found: Mapping[fx.Node, Layout]) -> Layout | None:
+    """Aligned from the right, as broadcasting does. An operand of size 1 there (a gate, a mean) has no say."""
+    dims: set[int] = set()
+    for source in inputs:
+        layout, own = found[source], concrete_shape(source)
+        if own is None:
+            return None
+        offset = len(shape) - len(own)
+        if layout.dim is not None and own[layout.dim] == shape[layout.dim + offset]:
+            dims.add(layout.dim + offset)
+        elif layout.dim is None and math.prod(own[1:]) == math.prod(shape[1:]):
+            return None
+    if len(dims) != 1:
+        return None
+    dim = dims.pop()
+    return Layout(dim, shape[dim], any(found[source].spatial for source in inputs))
+
+
+def _concatenated(
+    node: fx.Node, shape: tuple[int, ...], inputs: list[fx.Node], found: Mapping[fx.Node, Layout]
+) -> Layout | None:
+    dims = {found[source].dim for source in inputs}
+    if len(dims) != 1 or None in dims:
+        return None
+    dim = dims.pop()
+    assert dim is not None
+    return Layout(dim, shape[dim], any(found[source].spatial for source in inputs))
+
+
+def _pools_everything(shape: tuple[int, ...], before: tuple[int, ...], layout: Layout) -> bool:
+    positions = [size for dim, size in enumerate(before) if dim not in (0, layout.dim)]
+    left = [size for dim, size in enumerate(shape) if dim not in (0, layout.dim)]
+    return math.prod(left) == 1 and math.prod(positions) > 1
+
+
+def _moved(
+    node: fx.Node, shape: tuple[int, ...], before: tuple[int, ...], layout: Layout, has_positions: bool
+) -> Layout | None:
+    name = operation_name(node)
+    dim = layout.dim
+    assert dim is not None
+    if name == "permute":
+        order = [int(d) % len(before) for d in _argument(node, 1)]
+        return Layout(order.index(dim), layout.count, layout.spatial)
+    if name in ("transpose", "t"):
+        first, second = (0, 1) if name == "t" else (int(d) % len(before) for d in node.args[1:3])  # type: ignore[arg-type]
+        moved = second if dim == first else first if dim == second else dim
+        return Layout(moved, layout.count, layout.spatial)
+    prefix = math.prod(before[:dim])
+    for candidate, size in enumerate(shape):
+        if candidate and math.prod(shape[:candidate]) == prefix and size == layout.count:
+            return Layout(candidate, layout.count, layout.spatial and has_positions)
+    return None
+
+
+def _selected(
+    node: fx.Node, shape: tuple[int, ...], before: tuple[int, ...] | None, layout: Layout
+) -> Layout | None:
+    dim = layout.dim
+    assert dim is not None
+    if before is None or len(before) == len(shape):  # slices, parts of a split
+        return Layout(dim, shape[dim], layout.spatial)
+    if len(shape) == len(before) - 1 and len(node.args) > 1 and isinstance(node.args[1], int):  # one position
+        gone = node.args[1] % len(before)
+        if gone == dim:
+            return None
+        return Layout(dim - (gone < dim), layout.count, layout.spatial and len(shape) > 2)
+    return None
+
+
+def _reduced(node: fx.Node, shape: tuple[int, ...], before: tuple[int, ...], layout: Layout) -> Layout | None:
+    dims = _argument(node, 1)
+    dim = layout.dim
+    assert dim is not None
+    if dims is None:
+        return None
+    gone = {int(d) % len(before) for d in ([dims] if isinstance(dims, int) else dims)}
+    if dim in gone:
+        return None
+    positions = [d for d in range(1, len(before)) if d != dim and d not in gone]
+    if len(shape) == len(before):
+        return Layout(dim, layout.count, layout.spatial and bool(positions))
+    return Layout(dim - sum(d < dim for d in gone), layout.count, layout.spatial and bool(positions))
+
+
+def _argument(node: fx.Node, position: int) -> Any:
+    return node.args[position] if len(node.args) > position else node.kwargs.get("dim")
+

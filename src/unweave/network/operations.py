@@ -1,0 +1,103 @@
+"""The table of operations: what each does to the channels that flow through it.
+
+Everything that must know the network reads this table; nothing looks at class names or module names. To teach it a
+new operation, add a line to `OPERATIONS`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from torch import Tensor, fx
+
+from unweave.network.graph import operation_name
+
+
+class Effect(Enum):
+    """What an operation does to channels."""
+
+    KEEP = "keep"
+    """Every output channel is a function of the same input channel (activations, casts)."""
+    NORM = "norm"
+    """As KEEP, with statistics; may shift zero channels."""
+    POOL = "pool"
+    """As KEEP, over a neighbourhood of positions."""
+    MIX = "mix"
+    """New channels, each made of many (convolution, linear)."""
+    PRODUCT = "product"
+    """A matrix product of two computed values (attention): the channels are lost track of."""
+    CONCATENATE = "concatenate"
+    COMBINE = "combine"
+    """Two values meet, channel by channel (add, multiply)."""
+    MOVE = "move"
+    """The same numbers under another shape or order of dimensions."""
+    SELECT = "select"
+    """Part of the numbers (slices, single positions)."""
+    PAD = "pad"
+    REDUCE = "reduce"
+    """Dimensions are summed or averaged away."""
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One line of the table."""
+
+    effect: Effect
+    activation: bool = False
+    multiplies: bool = False
+
+
+def _lines(effect: Effect, names: str, *, activation: bool = False, multiplies: bool = False) -> dict[str, Operation]:
+    return {name: Operation(effect, activation, multiplies) for name in names.split()}
+
+
+OPERATIONS: dict[str, Operation] = {
+    **_lines(
+        Effect.KEEP,
+        "relu relu6 hardtanh leaky_relu elu selu celu prelu rrelu gelu silu mish sigmoid hardsigmoid hardswish tanh "
+        "softplus softsign logsigmoid log_sigmoid hardshrink softshrink tanhshrink threshold clamp clamp_min clamp_max",
+        activation=True,
+    ),
+    **_lines(Effect.KEEP, "dropout feature_dropout alpha_dropout native_dropout clone contiguous to _to_copy alias"),
+    **_lines(Effect.KEEP, "neg abs exp log sqrt rsqrt reciprocal square erf lift_fresh_copy detach type_as roll flip"),
+    **_lines(Effect.KEEP, "upsample_nearest2d upsample_bilinear2d upsample_bicubic2d interpolate"),
+    **_lines(Effect.NORM, "batch_norm layer_norm group_norm instance_norm rms_norm native_layer_norm"),
+    **_lines(
+        Effect.POOL,
+        "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d "
+        "adaptive_avg_pool3d adaptive_max_pool2d max_pool2d_with_indices",
+    ),
+    **_lines(Effect.MIX, "conv1d conv2d conv3d convolution conv_transpose2d linear addmm"),
+    **_lines(Effect.PRODUCT, "matmul bmm baddbmm scaled_dot_product_attention einsum softmax _softmax"),
+    **_lines(Effect.CONCATENATE, "cat concat concatenate"),
+    **_lines(Effect.COMBINE, "add sub rsub maximum minimum"),
+    **_lines(Effect.COMBINE, "mul div", multiplies=True),
+    **_lines(Effect.MOVE, "reshape view flatten unflatten permute transpose t unsqueeze squeeze expand movedim"),
+    **_lines(Effect.SELECT, "slice select index narrow split split_with_sizes chunk unbind getitem"),
+    **_lines(Effect.PAD, "pad constant_pad_nd reflection_pad2d replication_pad2d"),
+    **_lines(Effect.REDUCE, "mean sum amax amin max min var std"),
+}
+
+_OTHER = Operation(Effect.UNKNOWN)
+
+
+def operation_of(node: fx.Node) -> Operation:
+    """The table's line for `node`; `Effect.UNKNOWN` where there is none."""
+    return OPERATIONS.get(operation_name(node), _OTHER) if node.op == "call_function" else _OTHER
+
+
+def data_inputs(node: fx.Node, computed: set[fx.Node]) -> list[fx.Node]:
+    """The node's inputs that depend on the images, in order of the arguments."""
+    return [source for source in node.all_input_nodes if source in computed]
+
+
+def computed_from_images(graph: fx.Graph) -> set[fx.Node]:
+    """The nodes whose values depend on the images' contents (their number, a plain integer, does not count)."""
+    computed: set[fx.Node] = set()
+    for node in graph.nodes:
+        depends = node.op == "placeholder" or any(source in computed for source in node.all_input_nodes)
+        if depends and isinstance(node.meta.get("val"), Tensor | tuple | list):
+            computed.add(node)
+    return computed

@@ -1,0 +1,85 @@
+"""What the rows of a `Paths` are: classes, or single inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from unweave.errors import PathsError
+
+KINDS = ("class", "input")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Names and labels of the rows of a `Paths`. All fields have one entry a row.
+
+    `kind`: `"class"` or `"input"`, for all rows. `names`: how a row is asked for. `classes`: the class a row stands
+    for (class rows; -1 for inputs). `sources`: where an input came from (a file, a position). `labels`: an input's
+    true class, `predictions`: what the untouched network says of it (-1 where unknown).
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    classes: tuple[int, ...]
+    sources: tuple[str, ...]
+    labels: tuple[int, ...]
+    predictions: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise PathsError(f"rows are of kind 'class' or 'input', found {self.kind!r}")
+        lengths = {field.name: len(getattr(self, field.name)) for field in fields(self) if field.name != "kind"}
+        if len(set(lengths.values())) != 1:
+            raise PathsError(f"the rows' fields differ in length: {lengths}")
+        if self.kind == "class" and list(self.classes) != sorted(set(self.classes)):
+            raise PathsError("class rows must ascend by class index, each class once")
+
+    @classmethod
+    def of_classes(cls, classes: Sequence[int], names: Sequence[str] | None = None) -> Rows:
+        """Rows for `classes` (ascending); without `names` a row is named by its index."""
+        found = tuple(str(index) for index in classes) if names is None else tuple(names)
+        missing = (-1,) * len(classes)
+        return cls("class", found, tuple(int(c) for c in classes), ("",) * len(classes), missing, missing)
+
+    @classmethod
+    def of_inputs(
+        cls,
+        count: int,
+        *,
+        names: Sequence[str] | None = None,
+        sources: Sequence[str] | None = None,
+        labels: Sequence[int] | None = None,
+        predictions: Sequence[int] | None = None,
+    ) -> Rows:
+        """Rows for `count` inputs."""
+        missing = (-1,) * count
+        return cls(
+            "input",
+            tuple(names) if names is not None else tuple(str(i) for i in range(count)),
+            missing,
+            tuple(sources) if sources is not None else ("",) * count,
+            tuple(int(v) for v in labels) if labels is not None else missing,
+            tuple(int(v) for v in predictions) if predictions is not None else missing,
+        )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def take(self, positions: Sequence[int] | np.ndarray) -> Rows:
+        """The rows at `positions`."""
+        chosen = [int(p) for p in positions]
+
+        def pick(values: tuple) -> tuple:  # type: ignore[type-arg]
+            return tuple(values[p] for p in chosen)
+
+        return Rows(
+            self.kind,
+            pick(self.names),
+            pick(self.classes),
+            pick(self.sources),
+            pick(self.labels),
+            pick(self.predictions),
+        )

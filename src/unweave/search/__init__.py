@@ -1,0 +1,1 @@
+"""Finding paths: objectives, the solver, the elbow."""
