@@ -27,7 +27,8 @@ def real_data() -> Path:
 def user_networks() -> ModuleType:
     """`networks.py` of the real data, as a user's own file."""
     spec = importlib.util.spec_from_file_location("networks", real_data() / "models" / "networks.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -4,7 +4,7 @@
     python -m benchmarks.subarchitectures squeezenet --beta elbow --limit 50
 
 CIFAR-10 networks: searched on training images, measured on the 1,000 test images. ImageNet networks: searched on
-Imagenette's training folder (ten of the 1,000 classes), measured on its photos that come from ImageNet's validation set.
+Imagenette's training folder (ten of the 1,000 classes), measured on its photos from ImageNet's validation set.
 """
 
 from __future__ import annotations

@@ -37,5 +37,5 @@ class NumericError(UnweaveError, ArithmeticError):
     """NaN or infinity appeared where numbers are needed."""
 
 
-class MissingExtra(UnweaveError, ImportError):
+class MissingExtraError(UnweaveError, ImportError):
     """An optional package is needed and not installed."""

@@ -39,7 +39,7 @@ def canonical_json(value: Any) -> str:
 
 
 def digest(*parts: bytes | bytearray | memoryview | str) -> str:
-    """SHA-256 over length-prefixed parts, as 16 hexadecimal digits (64 bits: enough to tell files apart by accident)."""
+    """SHA-256 over length-prefixed parts, as 16 hexadecimal digits (enough to tell contents apart, not for secrets)."""
     sha = hashlib.sha256()
     for part in parts:
         data = part.encode() if isinstance(part, str) else memoryview(part).cast("B")

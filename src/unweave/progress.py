@@ -41,6 +41,8 @@ def progress(title: str, total: int, show: bool | None = None) -> Iterator[Advan
         task = bars.add_task(title, total=total, note="")
 
         def advance(steps: int, note: str = "") -> None:
-            bars.update(task, advance=steps, **({"note": note} if note else {}))
+            bars.update(task, advance=steps)
+            if note:
+                bars.update(task, note=note)
 
         yield advance

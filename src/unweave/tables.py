@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ class Table:
     title: str
     columns: dict[str, tuple[Any, ...]]
     meanings: dict[str, str]
-    summary: dict[str, float | int | str] = field(default_factory=dict)
+    summary: Mapping[str, float | int | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         lengths = {len(values) for values in self.columns.values()}
@@ -62,7 +64,7 @@ class Table:
 
 def _plain(value: Any) -> Any:
     value = value.item() if hasattr(value, "item") else value
-    return None if isinstance(value, float) and value != value else value
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _readable(value: float | int | str) -> str:

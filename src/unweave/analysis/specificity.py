@@ -97,7 +97,9 @@ def specificity(
         columns[f"{prefix}own"] = tuple(figures[c][0] for c in classes)
         columns[f"{prefix}false_accepts"] = tuple(figures[c][1] for c in classes)
         columns[f"{prefix}balanced"] = tuple((figures[c][0] + 1 - figures[c][1]) / 2 for c in classes)
-    summary = {k: float(np.nanmean(np.asarray(v, float))) for k, v in columns.items() if k not in ("class", "name")}
+    summary: dict[str, float | int | str] = {
+        k: float(np.nanmean(np.asarray(v, float))) for k, v in columns.items() if k not in ("class", "name")
+    }
     return Table(
         title=f"Own class and other classes, {origin(paths, images, everything)}",
         columns=columns,

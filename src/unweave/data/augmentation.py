@@ -26,7 +26,8 @@ def augment(image: Tensor, *key: int) -> Tensor:
     height, width = image.shape[-2:]
     top, left, tall, wide = _crop(numbers, height, width)
     cropped = functional.resized_crop(image, top, left, tall, wide, [height, width], antialias=True)
-    return functional.horizontal_flip(cropped) if numbers.random() < 0.5 else cropped
+    result: Tensor = functional.horizontal_flip(cropped) if numbers.random() < 0.5 else cropped
+    return result
 
 
 def _crop(numbers: np.random.Generator, height: int, width: int) -> tuple[int, int, int, int]:

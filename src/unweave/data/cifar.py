@@ -74,4 +74,3 @@ def _tiles(sheet: Path) -> np.ndarray:
         raise DataError(f"{sheet} is {pixels.shape[1]} x {pixels.shape[0]} pixels, not a sheet of 32 x 32 tiles")
     tiles = pixels.reshape(rows, 32, columns, 32, 3).transpose(0, 2, 1, 3, 4)
     return np.ascontiguousarray(tiles.reshape(-1, 32, 32, 3))
-

@@ -66,8 +66,8 @@ def image_folder(
         raise DataError(f"{folder} has no sub-folders; one folder a class is needed")
     if class_list is None and len(inner) != outputs:
         raise DataError(
-            f"{folder} has {len(inner)} class folders, the network {outputs} outputs; give a class list (a JSON list of "
-            '{"index", "wnid", "name"}) that maps folders to outputs'
+            f"{folder} has {len(inner)} class folders, the network {outputs} outputs; give a class list (a JSON "
+            'list of {"index", "wnid", "name"}) that maps folders to outputs'
         )
     samples = []
     for position, path in enumerate(inner):

@@ -100,9 +100,7 @@ def _images_of(batch: Any) -> Tensor:
     return images.clone() if images.is_inference() else images
 
 
-def labelled(
-    data: Data | LabelledImages, labels: Sequence[int] | Tensor | np.ndarray | None = None
-) -> LabelledImages:
+def labelled(data: Data | LabelledImages, labels: Sequence[int] | Tensor | np.ndarray | None = None) -> LabelledImages:
     """Any map-style data set or `DataLoader` of (image, class index), with its labels.
 
     Labels come from `labels`, `.targets`, `.samples`, `TensorDataset`, `Subset` or `ConcatDataset`; where none of these

@@ -54,7 +54,7 @@ def capture(network: nn.Module, example: Tensor, logits: str | int | None = None
 
 
 def evaluating_copy(network: nn.Module, logits: str | int | None = None) -> nn.Module:
-    """The network itself, uncaptured, as a copy in evaluation mode that shares its parameters: images -> class scores."""
+    """The network itself, not captured: images -> class scores, as a copy in evaluation mode that shares its weights."""
     return _ClassScores(_shared_copy(network), logits)
 
 
@@ -137,7 +137,8 @@ def _export(network: nn.Module, batch: Tensor, name: str) -> ExportedProgram:
             program = torch.export.export(network, (batch,), dynamic_shapes=({0: Dim.AUTO},), strict=False)
             # An empty table decomposes nothing: the call is made for what it does besides, turning in-place
             # operations (also through views) into functional ones.
-            return program.run_decompositions({})
+            functional: ExportedProgram = program.run_decompositions({})
+            return functional
     except CaptureError:
         raise
     except Exception as error:
@@ -219,7 +220,7 @@ def _normal_node(graph: fx.Graph, node: fx.Node, mapping: dict[fx.Node, Any]) ->
 def _drop_unused(graph: fx.Graph) -> None:
     """Erase what does not reach the output, assertions about dtype and device among it (both may be changed)."""
     for node in reversed(list(graph.nodes)):
-        if node.op == "output" or node.op == "placeholder" or node.users:
+        if node.op in ("output", "placeholder") or node.users:
             continue
         graph.erase_node(node)
 

@@ -27,9 +27,9 @@ def fingerprint(network: nn.Module) -> dict[str, Any]:
 
 def _describe(tensor: Tensor) -> str:
     plain = tensor.detach().cpu().contiguous()
-    raw = plain.reshape(-1).view(torch.uint8).numpy() if plain.numel() else b""
+    raw = plain.reshape(-1).view(torch.uint8).numpy().tobytes() if plain.numel() else b""
     shape = "x".join(str(size) for size in plain.shape) or "scalar"
-    return f"{shape} {str(plain.dtype).removeprefix('torch.')} {digest(memoryview(raw))}"
+    return f"{shape} {str(plain.dtype).removeprefix('torch.')} {digest(raw)}"
 
 
 def check_fingerprint(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A graph that computes the same with less work: batch norm folded into convolutions, weights in channels-last order."""
+"""A graph that computes the same with less work: batch norms folded, weights in channels-last order."""
 
 from __future__ import annotations
 
@@ -59,7 +59,10 @@ def _folded(tensors: dict[str, Tensor], conv: fx.Node, norm: fx.Node) -> tuple[T
     bias = tensor(conv.args[2]) if len(conv.args) > 2 else None
     scale, shift, mean, variance = (tensor(argument) for argument in norm.args[1:5])
     epsilon = norm.args[7]
-    assert weight is not None and mean is not None and variance is not None and isinstance(epsilon, float)
+    assert weight is not None
+    assert mean is not None
+    assert variance is not None
+    assert isinstance(epsilon, float)
     factor = torch.rsqrt(variance.double() + epsilon)
     if scale is not None:
         factor = factor * scale.double()

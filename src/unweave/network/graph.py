@@ -33,13 +33,14 @@ class NetworkGraph:
     @property
     def input(self) -> fx.Node:
         """The images."""
-        return next(node for node in self.graph.nodes if node.op == "placeholder")
+        return _first(self.graph, "placeholder")
 
     @property
     def output(self) -> fx.Node:
         """The class scores, `[batch, classes]`."""
-        returned = next(node for node in self.graph.nodes if node.op == "output")
-        return returned.args[0]  # type: ignore[return-value]
+        returned = _first(self.graph, "output").args[0]
+        assert isinstance(returned, fx.Node)
+        return returned
 
     @property
     def classes(self) -> int:
@@ -51,13 +52,14 @@ class NetworkGraph:
         """Where the weights are (the CPU for a network without any)."""
         return next((tensor.device for tensor in self.tensors.values()), torch.device("cpu"))
 
-    def node(self, value: str) -> fx.Node:
-        """The node with the graph-internal name `value`."""
-        return next(node for node in self.graph.nodes if node.name == value)
-
     def module(self) -> fx.GraphModule:
         """The graph as a module: images -> class scores."""
         return build_module(self.graph, self.tensors)
+
+
+def _first(graph: fx.Graph, kind: str) -> fx.Node:
+    node: fx.Node = next(node for node in graph.nodes if node.op == kind)
+    return node
 
 
 def build_module(graph: fx.Graph, tensors: Mapping[str, Tensor]) -> fx.GraphModule:
@@ -79,8 +81,7 @@ def copy_graph(graph: fx.Graph) -> tuple[fx.Graph, dict[fx.Node, fx.Node]]:
     copied = fx.Graph()
     mapping: dict[fx.Node, fx.Node] = {}
     result = copied.graph_copy(graph, mapping)
-    returned = next(node for node in graph.nodes if node.op == "output")
-    copied.output(result).meta = dict(returned.meta)
+    copied.output(result).meta = dict(_first(graph, "output").meta)
     return copied, mapping
 
 

@@ -150,9 +150,7 @@ def _moved(
     return None
 
 
-def _selected(
-    node: fx.Node, shape: tuple[int, ...], before: tuple[int, ...] | None, layout: Layout
-) -> Layout | None:
+def _selected(node: fx.Node, shape: tuple[int, ...], before: tuple[int, ...] | None, layout: Layout) -> Layout | None:
     dim = layout.dim
     assert dim is not None
     if before is None or len(before) == len(shape):  # slices, parts of a split
@@ -182,4 +180,3 @@ def _reduced(node: fx.Node, shape: tuple[int, ...], before: tuple[int, ...], lay
 
 def _argument(node: fx.Node, position: int) -> Any:
     return node.args[position] if len(node.args) > position else node.kwargs.get("dim")
-

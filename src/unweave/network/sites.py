@@ -37,7 +37,9 @@ class Site:
 class Sites(Sequence[Site]):
     """The sites of one network, in forward order. Knows the shape and dtype of the example they were found with."""
 
-    def __init__(self, sites: Sequence[Site], image_shape: tuple[int, ...], dtype: str, logits: str | int | None) -> None:
+    def __init__(
+        self, sites: Sequence[Site], image_shape: tuple[int, ...], dtype: str, logits: str | int | None
+    ) -> None:
         self._sites = tuple(sites)
         self.image_shape = image_shape
         self.dtype = dtype
@@ -120,10 +122,8 @@ def find_sites(
 def sites_of(captured: NetworkGraph, level: Level, logits: str | int | None = None) -> Sites:
     """As `find_sites`, of a network that was captured already."""
     where = layouts(captured.graph)
-    if isinstance(level, str):
-        nodes = _nodes_at_level(captured, level, where)
-    else:
-        nodes = _named_nodes(captured, level, where)
+    find = _nodes_at_level if isinstance(level, str) else _named_nodes
+    nodes = find(captured, level, where)  # type: ignore[operator]
     if not nodes:
         raise SiteError(
             f"no site was found in {captured.network_name} at level {level!r}; give a list of value names instead"
@@ -179,7 +179,9 @@ def _named_nodes(
         if node not in where or where[node].dim is None:
             raise SiteError(f"{name!r} in {captured.network_name} has no channel dimension that could be followed")
         if not where[node].batch_first:
-            raise SiteError(f"{name!r} in {captured.network_name} does not keep the images apart in its first dimension")
+            raise SiteError(
+                f"{name!r} in {captured.network_name} does not keep the images apart in its first dimension"
+            )
         if node in class_score_nodes(captured, where):
             raise SiteError(f"{name!r} is the class scores, which are never a site")
         if node in chosen:
@@ -193,7 +195,8 @@ def _named_nodes(
 
 def _site(captured: NetworkGraph, node: fx.Node, layout: Layout) -> Site:
     shape = concrete_shape(node)
-    assert shape is not None and layout.dim is not None
+    assert shape is not None
+    assert layout.dim is not None
     return Site(captured.names[node.name], layout.dim, layout.count, shape[1:])
 
 
@@ -208,7 +211,7 @@ def _block_nodes(captured: NetworkGraph, where: Mapping[fx.Node, Layout]) -> lis
     for run in kept:
         allowed = [node for node in run if where[node].spatial or not with_positions]
         working = [node for node in allowed if operation_of(node).effect not in (Effect.MOVE, Effect.SELECT)]
-        end = (working or allowed or [None])[-1]
+        end = (working or allowed)[-1] if allowed else None
         if end is not None and not _carried_into_concatenation(end):
             ends.append(end)
     return ends
@@ -316,4 +319,3 @@ def _end_of_filter(node: fx.Node, where: Mapping[fx.Node, Layout]) -> fx.Node:
 
 def _same_channels(node: fx.Node, first: fx.Node, where: Mapping[fx.Node, Layout]) -> bool:
     return node in where and where[node].dim is not None and where[node].count == where[first].count
-

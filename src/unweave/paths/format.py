@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -120,7 +121,7 @@ def _unpack_texts(packed: np.ndarray, ends: np.ndarray) -> tuple[str, ...]:
     bounds = [0, *ends.tolist()]
     if bounds != sorted(bounds) or bounds[-1] != len(raw):
         raise PathsError("the rows' texts do not add up")
-    return tuple(raw[start:end].decode() for start, end in zip(bounds, bounds[1:], strict=False))
+    return tuple(raw[start:end].decode() for start, end in itertools.pairwise(bounds))
 
 
 def _plain(value: Any) -> Any:

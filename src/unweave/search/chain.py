@@ -85,7 +85,7 @@ class SearchTap:
         if self.objective.has_local_term:
             self.local.append((self.weight * self._local(position, reference.to(gate.dtype))).sum())
         if self.objective.has_chain_term:
-            gated: Tensor = _GateWithTerm.apply(value, gate, reference, self.weight, self.objective, site.dim)  # type: ignore[no-untyped-call]
+            gated: Tensor = _GateWithTerm.apply(value, gate, reference, self.weight, self.objective, site.dim)
         else:
             gated = value * along_channels(gate, value.ndim, site.dim).to(value.dtype)
         if self.values is not None:

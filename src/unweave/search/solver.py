@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,27 +17,8 @@ from unweave.network.tapping import Multiplier, TappedNetwork
 from unweave.randomness import normal, order
 from unweave.search.chain import SearchTap
 from unweave.search.objectives import Objective
+from unweave.search.plan import Plan
 from unweave.search.reference import Reference, Store, observe
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything that the bytes of a result depend on, besides network, data and objective.
-
-    Each of `classes` has its own row of scores, its own mini-batches of `batch` images in an order keyed by
-    (seed, class, pass), and its own steps of length `rate`; `rows_per_batch` classes share one pass through the network.
-    """
-
-    classes: tuple[int, ...]
-    seed: int
-    passes: int
-    rate: float
-    batch: int
-    rows_per_batch: int
-    augment: str
-    precision: str
-    kept: bool
-    limit_per_class: int | None
 
 
 class Solver:
@@ -65,7 +45,7 @@ class Solver:
         self.scores = [self._initial("scores", site) for site in range(len(self.sites))]
         self.spreads = [self._initial("spread", site) for site in range(len(self.sites))] if objective.noisy else None
         self.steps = np.zeros(len(plan.classes), dtype=np.int64)
-        self.images = {c: data.of_class(c, plan.limit_per_class, plan.seed) for c in plan.classes}
+        self.images = plan.images(data)
 
     def _initial(self, purpose: str, site: int) -> Tensor:
         size = (self.sites[site].channels,)
@@ -99,10 +79,12 @@ class Solver:
             for where in positions:
                 yield self.store.get(where)
             return
-        for batch, where, images in zip(batches, positions, self.data.batches(positions), strict=True):
+        for batch, where, loaded in zip(batches, positions, self.data.batches(positions), strict=True):
             if self.plan.augment == "published":
-                owners = [(self.plan.classes[row], int(image)) for row, images_ in batch for image in images_]
-                images = augment_batch(images, [(self.plan.seed, c, number, image) for c, image in owners])
+                owners = [(self.plan.classes[row], int(image)) for row, part in batch for image in part]
+                images = augment_batch(loaded, [(self.plan.seed, c, number, image) for c, image in owners])
+            else:
+                images = loaded
             with self.autocast():
                 reference = observe(self.tapped, self.place(images))
             if self.store is not None:
@@ -184,7 +166,7 @@ class Solver:
         keys = [(self.plan.seed, self.plan.classes[row], number, int(i)) for row, images in batch for i in images]
         count = sum(site.channels for site in self.sites)
         drawn = torch.stack([normal("noise", *key, size=(count,)) for key in keys]).to(self.device, self.dtype)
-        return list(drawn.split([site.channels for site in self.sites], dim=1))
+        return list(torch.split(drawn, [site.channels for site in self.sites], dim=1))
 
     def measure(self) -> tuple[float, float]:
         """`(reconstruction error, size)` with the gates as they are: what the elbow weighs against each other.
@@ -214,7 +196,9 @@ class Solver:
     def _check_scores(self) -> None:
         for site, score in zip(self.sites, self.scores, strict=True):
             if not torch.isfinite(score).all():
-                raise NumericError(f"the search's gradient at site {site.name!r} is NaN or infinite; lower beta or rate")
+                raise NumericError(
+                    f"the search's gradient at site {site.name!r} is NaN or infinite; lower beta or rate"
+                )
 
 
 class _Measuring:

@@ -41,14 +41,17 @@ class _Block(nn.Module):
 
 
 def train_digits_network(seed: int = 0, epochs: int = 12) -> DigitsNetwork:
-    """Train on three quarters of scikit-learn's digits (about 98 % on the rest). The global random state is restored."""
+    """Train on three quarters of scikit-learn's digits (about 98 % on the rest).
+
+    The global random state is restored.
+    """
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
         network = DigitsNetwork()
         digits = Digits(train=True)
         optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-2)
         for _ in range(epochs):
-            for batch in torch.randperm(len(digits)).split(64):
+            for batch in torch.split(torch.randperm(len(digits)), 64):
                 loss = functional.cross_entropy(network(digits.images[batch]), digits.targets[batch])
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from unweave.errors import MissingExtra, SettingError, UnweaveError
+from unweave.errors import MissingExtraError, SettingError, UnweaveError
 from unweave.zoo.user_file import function_in_file
 
 
@@ -23,13 +23,13 @@ def load_model(name: str, weights: str | Path | None = None) -> nn.Module:
     ------
     SettingError
         If there is no such network, or the weights do not fit it (naming the first tensor that differs).
-    MissingExtra
+    MissingExtraError
         If timm is needed and not installed.
     """
     kind, _, rest = name.partition(":")
     if kind in ("torchvision", "timm") and rest:
         network = (_torchvision if kind == "torchvision" else _timm)(rest, trained=weights is None)
-    elif rest and kind.endswith(".py") or name.rpartition(":")[0].endswith(".py"):
+    elif (rest and kind.endswith(".py")) or name.rpartition(":")[0].endswith(".py"):
         network = function_in_file(name)()
         if not isinstance(network, nn.Module):
             raise SettingError(f"{name} returned {type(network).__name__}, a torch.nn.Module is needed")
@@ -59,7 +59,7 @@ def _timm(name: str, *, trained: bool) -> nn.Module:
     try:
         import timm
     except ImportError as error:
-        raise MissingExtra("timm is not installed; type: pip install 'unweave[timm]'") from error
+        raise MissingExtraError("timm is not installed; type: pip install 'unweave[timm]'") from error
     if name not in timm.list_models(name):
         raise SettingError(f"timm has no network {name!r}")
     network: nn.Module = timm.create_model(name, pretrained=trained)
@@ -85,7 +85,9 @@ def load_weights(network: nn.Module, file: str | Path) -> None:
             there = tuple(theirs.shape) if theirs is not None else "absent"
             if theirs is None and key.endswith("num_batches_tracked"):
                 continue
-            raise SettingError(f"{file} does not fit {type(network).__name__}: {key!r} is {there} there and {here} here")
+            raise SettingError(
+                f"{file} does not fit {type(network).__name__}: {key!r} is {there} there and {here} here"
+            )
     network.load_state_dict(state, strict=False)
 
 

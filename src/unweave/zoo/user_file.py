@@ -24,7 +24,8 @@ def function_in_file(spec: str) -> Callable[[], Any]:
     if not path.is_file():
         raise SettingError(f"no file {path_text}")
     module_spec = importlib.util.spec_from_file_location(f"_user_{path.stem}", path)
-    assert module_spec is not None and module_spec.loader is not None
+    assert module_spec is not None
+    assert module_spec.loader is not None
     module = importlib.util.module_from_spec(module_spec)
     sys.modules[module_spec.name] = module  # dataclasses and pickling look their module up there
     try:

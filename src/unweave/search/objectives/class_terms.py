@@ -26,7 +26,7 @@ def binary_cross_entropy(scores: Tensor, labels: Tensor, *, every_class: bool = 
 
 
 def _others_rejected(scores: Tensor, labels: Tensor) -> Tensor:
-    """`-sum_{k != c} log(1 - p_k)`. Only the largest probability can be near 1, where `1 - p` must not be subtracted."""
+    """`-sum_{k != c} log(1 - p_k)`. Only the largest `p` can be near 1, where `1 - p` must not be computed."""
     top = scores.argmax(1)
     rest = torch.log1p(-scores.softmax(1).scatter(1, top[:, None], 0.0))
     rest = rest.scatter(1, top[:, None], -functional.softplus(margin(scores, top))[:, None])

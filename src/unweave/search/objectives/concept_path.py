@@ -26,7 +26,8 @@ class ConceptPath(Objective):
     has_chain_term: ClassVar[bool] = True
 
     def class_term(self, scores: Tensor, reference: Tensor, labels: Tensor) -> Tensor:
-        return torch.linalg.vector_norm(scores - reference, dim=1)
+        distance: Tensor = torch.linalg.vector_norm(scores - reference, dim=1)
+        return distance
 
     def gate_term(self, gate: Tensor) -> Tensor:
         return self.beta * gate.abs().sum(1)
@@ -41,4 +42,5 @@ class ConceptPath(Objective):
 
     def reconstruction_error(self, gated: Tensor, reference: Tensor) -> Tensor:
         wide = torch.promote_types(gated.dtype, torch.float32)
-        return torch.linalg.vector_norm(per_image(gated - reference), dim=1, dtype=wide)
+        distance: Tensor = torch.linalg.vector_norm(per_image(gated - reference), dim=1, dtype=wide)
+        return distance

@@ -18,7 +18,8 @@ class Variational(Objective):
         L = mean_x [ -log p_c + sum_i ( ||r_i - h_i||^2 + beta ||h_i||^2 ) ]
 
     Norms sum over channels and positions. In a ReLU network without biases `gate_0 = 1/(1+beta)` and `gate_i = 1` after
-    it minimises every site's term at once: the site terms say little about channels, only the class term separates them.
+    it minimises every site's term at once: the site terms say little about channels, only the class term tells them
+    apart.
     """
 
     every_class: bool = False

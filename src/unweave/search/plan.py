@@ -1,0 +1,145 @@
+"""The plan of a search: everything besides network, data and objective that the bytes of its result depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from unweave.data.augmentation import AUGMENTATIONS
+from unweave.data.labelled import LabelledImages
+from unweave.errors import DataError, SettingError
+from unweave.search.preparation import Prepared
+from unweave.search.reference import Store, available_memory, bytes_per_image
+
+PRECISIONS = ("float32", "bfloat16")
+_CPU_BATCH_BYTES = 6_000_000
+_CUDA_BATCH_IMAGES = 512
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a search goes through its images.
+
+    Each of `classes` has its own row of scores, its own mini-batches of `batch` images in an order keyed by
+    (seed, class, pass), and its own steps of length `rate`; `rows_per_batch` classes share one pass through the
+    network. `kept`: whether what the untouched network does is kept between passes.
+
+    Raises
+    ------
+    SettingError
+        If a value cannot be used.
+    """
+
+    classes: tuple[int, ...]
+    seed: int = 0
+    passes: int = 20
+    rate: float = 0.1
+    batch: int = 16
+    rows_per_batch: int = 1
+    augment: str = "none"
+    precision: str = "float32"
+    kept: bool = False
+    limit_per_class: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("passes", "batch", "rows_per_batch", "limit_per_class"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise SettingError(f"{name} must be at least 1, found {value!r}")
+        if not self.rate > 0:
+            raise SettingError(f"rate must be above 0, found {self.rate!r}")
+        if self.seed < 0:
+            raise SettingError(f"seed must be a whole number from 0, found {self.seed!r}")
+        if self.augment not in AUGMENTATIONS:
+            raise SettingError(f"no augmentation {self.augment!r}; there are {', '.join(AUGMENTATIONS)}")
+        if self.precision not in PRECISIONS:
+            raise SettingError(f"no precision {self.precision!r}; there are {', '.join(PRECISIONS)}")
+        if self.kept and self.augment != "none":
+            raise SettingError("keep_activations needs augment='none': augmented images differ from pass to pass")
+
+    def images(self, data: LabelledImages) -> dict[int, np.ndarray]:
+        """Positions of each class's images."""
+        return {c: data.of_class(c, self.limit_per_class, self.seed) for c in self.classes}
+
+    def store(self, data: LabelledImages) -> Store | None:
+        """An empty store for the plan's images, if it keeps activations."""
+        return Store(np.concatenate(list(self.images(data).values()))) if self.kept else None
+
+
+def make_plan(
+    prepared: Prepared,
+    data: LabelledImages,
+    classes: Sequence[int] | None,
+    *,
+    seed: int,
+    passes: int,
+    rate: float,
+    batch: int,
+    augment: str,
+    precision: str,
+    limit_per_class: int | None,
+    rows_per_batch: int | None,
+    keep_activations: bool | None,
+) -> Plan:
+    """A checked plan; what is None is chosen for this network and machine.
+
+    Raises
+    ------
+    SettingError
+        If a value cannot be used.
+    DataError
+        If a class has no images, or labels do not fit the network's outputs.
+    """
+    chosen = _chosen_classes(data, classes, prepared.captured.classes)
+    plan = Plan(
+        classes=tuple(chosen),
+        seed=seed,
+        passes=passes,
+        rate=float(rate),
+        batch=batch,
+        rows_per_batch=min(rows_per_batch or _rows_per_batch(prepared, batch), len(chosen)),
+        augment=augment,
+        precision=precision,
+        kept=bool(keep_activations),
+        limit_per_class=limit_per_class,
+    )
+    if precision == "bfloat16" and prepared.dtype == torch.float64:
+        raise SettingError("precision bfloat16 needs a float32 network")
+    if augment != "none" and len(prepared.sites.image_shape) != 3:
+        raise SettingError(f"augmentation needs images [channels, height, width], found {prepared.sites.image_shape}")
+    may_keep = keep_activations is None and passes > 1 and augment == "none"
+    return replace(plan, kept=True) if may_keep and _fits(prepared, data, plan) else plan
+
+
+def _chosen_classes(images: LabelledImages, wanted: Sequence[int] | None, outputs: int) -> list[int]:
+    present = images.classes
+    if present[-1] >= outputs:
+        raise DataError(
+            f"the labels go up to {present[-1]}, the network has {outputs} class scores (0 to {outputs - 1})"
+        )
+    if wanted is None:
+        return present
+    missing = sorted(set(wanted) - set(present))
+    if missing:
+        raise DataError(f"no images of class {', '.join(map(str, missing[:5]))}; there are images of {len(present)}")
+    if len(set(wanted)) != len(wanted) or not wanted:
+        raise SettingError("classes must name at least one class, each once")
+    return sorted(wanted)
+
+
+def _rows_per_batch(prepared: Prepared, batch: int) -> int:
+    """On a CPU, activations that stay in the cache beat big batches; a GPU wants many images at once."""
+    if prepared.device.type == "cpu":
+        largest = max(int(np.prod(site.shape)) for site in prepared.sites) * 4 * batch
+        return max(1, _CPU_BATCH_BYTES // largest)
+    return max(1, _CUDA_BATCH_IMAGES // batch)
+
+
+def _fits(prepared: Prepared, data: LabelledImages, plan: Plan) -> bool:
+    count = sum(len(positions) for positions in plan.images(data).values())
+    itemsize = torch.empty(0, dtype=prepared.dtype).itemsize
+    one = bytes_per_image(prepared.sites, prepared.sites.image_shape, prepared.captured.classes, itemsize)
+    return count * one <= available_memory(prepared.device)

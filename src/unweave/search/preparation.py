@@ -1,0 +1,87 @@
+"""A network made ready for a search, and the proof that it still computes the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from unweave.data.labelled import LabelledImages
+from unweave.errors import CaptureError, NumericError, SettingError
+from unweave.network.capture import capture, evaluating_copy
+from unweave.network.folding import channels_last, fold_batch_norms, to_device
+from unweave.network.graph import NetworkGraph
+from unweave.network.sites import Level, Sites, nodes_of_sites, sites_of
+from unweave.network.tapping import Multiplier, TappedNetwork
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A network made ready for a search: the folded graph with taps, and where it runs."""
+
+    tapped: TappedNetwork
+    captured: NetworkGraph
+    sites: Sites
+    device: torch.device
+    dtype: torch.dtype
+
+
+def prepare(
+    network: nn.Module,
+    images: LabelledImages,
+    sites: Sites | Level,
+    device: str | torch.device | None,
+    logits: str | int | None,
+) -> Prepared:
+    """Capture, fold, move and tap a network, and prove on real images that it still computes the same.
+
+    Raises
+    ------
+    CaptureError
+        If the graph with all gates open differs from the network.
+    """
+    example = images.images([0, 0])
+    if isinstance(sites, Sites):
+        logits = sites.logits if logits is None else logits
+    captured = capture(network, example, logits)
+    found = sites if isinstance(sites, Sites) else sites_of(captured, sites, logits)
+    nodes_of_sites(captured, found)
+    where = _device(device) if device is not None else captured.device
+    folded = to_device(channels_last(fold_batch_norms(captured, found)), where)
+    prepared = Prepared(TappedNetwork(folded, found), folded, found, where, _working_dtype(captured))
+    _self_test(network, images, prepared, logits)
+    return prepared
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        wanted = torch.device(device)
+        torch.empty(0, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        raise SettingError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return wanted
+
+
+def _working_dtype(captured: NetworkGraph) -> torch.dtype:
+    return torch.float64 if captured.dtype == torch.float64 else torch.float32
+
+
+def _self_test(network: nn.Module, images: LabelledImages, prepared: Prepared, logits: str | int | None) -> None:
+    """All-ones gates on the folded graph must give the network's own output."""
+    positions = np.linspace(0, len(images) - 1, min(8, len(images))).astype(int)
+    batch = images.images(positions)
+    own_module = evaluating_copy(network, logits)
+    with torch.no_grad():
+        own = own_module(batch.to(next(own_module.parameters(), batch).device))
+        ones = [torch.ones(site.channels, device=prepared.device, dtype=prepared.dtype) for site in prepared.sites]
+        here = prepared.tapped(batch.to(prepared.device), Multiplier(prepared.sites, ones)).to(own.device)
+    if not torch.isfinite(own).all():
+        raise NumericError("the network's class scores contain NaN or infinity for the given images")
+    difference = float((own - here).abs().max())
+    if difference > 1e-3 * max(1.0, float(own.abs().max())):
+        raise CaptureError(
+            f"the captured graph does not compute what the network does: class scores differ by {difference:.2g} "
+            "(is it random, or different for other batch sizes, in evaluation mode?)"
+        )
