@@ -9,7 +9,20 @@ from unweave.paths import Paths
 
 
 def origin(paths: Paths, data: LabelledImages, positions: np.ndarray) -> str:
-    """`"1000 images"`, with a warning where they are the images of the search."""
-    searched = paths.manifest.get("data", {}).get("search", {})
-    same = data.fingerprint(positions)["digest"] == searched.get("digest")
-    return f"{len(positions)} images{' THAT THE SEARCH SAW' if same else ''}"
+    """`"1000 images"`, with a warning where the search saw them, or some of them."""
+    seen = int(np.isin(positions, _searched(paths, data)).sum())
+    if seen == 0:
+        return f"{len(positions)} images"
+    some = "" if seen == len(positions) else f", {seen} of them images"
+    return f"{len(positions)} images{some} THAT THE SEARCH SAW"
+
+
+def _searched(paths: Paths, data: LabelledImages) -> np.ndarray:
+    """Positions of the images that the search saw, if `data` is what it was given; none otherwise."""
+    settings = paths.manifest.get("settings", {})
+    limit, seed = settings.get("limit_per_class"), paths.manifest.get("seed", 0)
+    classes = settings.get("classes", data.classes)
+    positions = np.concatenate([np.empty(0, np.int64), *(data.of_class(c, limit, seed) for c in classes)])
+    recorded = paths.manifest.get("data", {}).get("search", {}).get("digest")
+    same = recorded is not None and data.fingerprint(positions)["digest"] == recorded
+    return positions if same else positions[:0]

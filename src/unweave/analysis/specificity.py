@@ -60,6 +60,8 @@ def specificity(
     images = labelled(data, labels)
     if controls < 0:
         raise SettingError(f"controls must be at least 0, found {controls}")
+    if others is not None and others < 0:
+        raise SettingError(f"others must be at least 0, found {others}")
     own = {c: images.of_class(c) for c in classes}
     foreign = {c: _foreign(images, c, others, seed) for c in classes}
     if not any(len(p) for p in own.values()):
@@ -98,7 +100,7 @@ def specificity(
         columns[f"{prefix}false_accepts"] = tuple(figures[c][1] for c in classes)
         columns[f"{prefix}balanced"] = tuple((figures[c][0] + 1 - figures[c][1]) / 2 for c in classes)
     summary: dict[str, float | int | str] = {
-        k: float(np.nanmean(np.asarray(v, float))) for k, v in columns.items() if k not in ("class", "name")
+        name: _mean_known(values) for name, values in columns.items() if name not in ("class", "name")
     }
     return Table(
         title=f"Own class and other classes, {origin(paths, images, everything)}",
@@ -123,6 +125,12 @@ def _foreign(images: LabelledImages, index: int, limit: int | None, seed: int) -
 
 def _share(hits: np.ndarray) -> float:
     return float(hits.mean()) if len(hits) else float("nan")
+
+
+def _mean_known(values: tuple[object, ...]) -> float:
+    figures = np.asarray(values, float)
+    known = figures[~np.isnan(figures)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def _mean(pairs: list[tuple[float, float]]) -> tuple[float, float]:

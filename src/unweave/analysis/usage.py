@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from unweave.errors import PathsError
 from unweave.paths import Paths
 from unweave.tables import Table
 
@@ -16,7 +17,14 @@ def usage(paths: Paths) -> Table:
     Table
         One row per site, in forward order: `site`, `channels` (count), `usage`, `least`, `most` (shares over rows),
         `in_every_row`, `in_no_row` (channel counts).
+
+    Raises
+    ------
+    PathsError
+        Without rows.
     """
+    if len(paths) == 0:
+        raise PathsError("there are no rows whose usage could be measured")
     masks = list(paths.masks.values())
     kept = paths.kept()
     return Table(

@@ -67,8 +67,11 @@ def _from_sheets(folder: Path, part: str, transform: Transform) -> CifarImages:
 
 
 def _tiles(sheet: Path) -> np.ndarray:
-    with Image.open(sheet) as picture:
-        pixels = np.asarray(picture.convert("RGB"))
+    try:
+        with Image.open(sheet) as picture:
+            pixels = np.asarray(picture.convert("RGB"))
+    except OSError as error:
+        raise DataError(f"{sheet} cannot be read as an image ({error})") from error
     rows, columns = pixels.shape[0] // 32, pixels.shape[1] // 32
     if pixels.shape != (rows * 32, columns * 32, 3):
         raise DataError(f"{sheet} is {pixels.shape[1]} x {pixels.shape[0]} pixels, not a sheet of 32 x 32 tiles")

@@ -72,6 +72,8 @@ def image_folder(
     samples = []
     for position, path in enumerate(inner):
         index = position if class_list is None else _output_of(path.name, class_list)
+        if not 0 <= index < outputs:
+            raise DataError(f"folder {path.name!r} is output {index} in the class list, the network has {outputs}")
         files = sorted(file for file in path.rglob("*") if file.suffix.lower() in EXTENSIONS)
         samples += [(str(file), index) for file in files]
     if not samples:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -113,7 +113,7 @@ def labelled(data: Data | LabelledImages, labels: Sequence[int] | Tensor | np.nd
         For an iterable data set, an empty one, or labels that are not one integer an image.
     """
     if isinstance(data, LabelledImages):
-        return data
+        return data if labels is None else replace(data, labels=_as_labels(labels, len(data)))
     collate, workers = None, 0
     dataset: Any = data
     if isinstance(data, DataLoader):
@@ -130,22 +130,41 @@ def labelled(data: Data | LabelledImages, labels: Sequence[int] | Tensor | np.nd
 
 
 def _as_labels(values: Any, count: int) -> np.ndarray:
-    array = np.asarray(values.cpu() if isinstance(values, Tensor) else values)
+    try:
+        array = np.asarray(values.cpu() if isinstance(values, Tensor) else values)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"one class index an image is needed, found labels of no single form ({error})") from error
     if array.ndim != 1 or len(array) != count:
         raise DataError(f"one class index an image is needed, found labels of shape {array.shape} for {count} images")
-    whole = array.astype(np.int64)
-    if not np.array_equal(whole, array) or (whole < 0).any():
-        raise DataError(f"class indices must be whole numbers from 0, found {array[:3].tolist()}")
-    return whole
+    wrong = ~np.isfinite(array) | (array < 0) | (array % 1 != 0) if array.dtype.kind in "iuf" else array.dtype != bool
+    if np.any(wrong):
+        found = array[wrong] if isinstance(wrong, np.ndarray) else array
+        raise DataError(f"class indices must be whole numbers from 0, found {found[:3].tolist()}")
+    return array.astype(np.int64)
 
 
 def _labels_of(dataset: Any) -> Any:
     """The labels as the data set itself knows them; as a last resort every item is read."""
+    known = _known_labels(dataset)
+    if known is not None:
+        return known
+    try:
+        found = [dataset[position][1] for position in range(len(dataset))]
+        return [label.item() if isinstance(label, Tensor) else label for label in found]
+    except (TypeError, ValueError, LookupError, RuntimeError) as error:
+        raise DataError(
+            f"{type(dataset).__name__} does not give (image, class index) pairs ({error}); give labels="
+        ) from error
+
+
+def _known_labels(dataset: Any) -> Any | None:
+    """The labels, where the data set knows them without reading images."""
     if isinstance(dataset, Subset):
-        inner = np.asarray(_labels_of(dataset.dataset))
-        return inner[np.asarray(dataset.indices, dtype=np.int64)]
+        inner = _known_labels(dataset.dataset)
+        return None if inner is None else np.asarray(inner)[np.asarray(dataset.indices, dtype=np.int64)]
     if isinstance(dataset, ConcatDataset):
-        return np.concatenate([np.asarray(_labels_of(part)) for part in dataset.datasets])
+        parts = [_known_labels(part) for part in dataset.datasets]
+        return None if any(part is None for part in parts) else np.concatenate([np.asarray(part) for part in parts])
     if isinstance(dataset, TensorDataset) and len(dataset.tensors) > 1:
         return dataset.tensors[1].cpu().numpy()
     if getattr(dataset, "targets", None) is not None:
@@ -153,12 +172,7 @@ def _labels_of(dataset: Any) -> Any:
         return targets.cpu().numpy() if isinstance(targets, Tensor) else targets
     if getattr(dataset, "samples", None) is not None:
         return [label for _, label in dataset.samples]
-    try:
-        return [int(dataset[position][1]) for position in range(len(dataset))]
-    except (TypeError, ValueError, IndexError) as error:
-        raise DataError(
-            f"{type(dataset).__name__} does not give (image, class index) pairs ({error}); give labels="
-        ) from error
+    return None
 
 
 def _class_names_of(dataset: Any) -> tuple[str, ...] | None:

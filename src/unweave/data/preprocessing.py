@@ -30,8 +30,7 @@ class Preprocessing:
 
     def __init__(self, name: str, size: int | None = None) -> None:
         if name not in PREPROCESSINGS:
-            known = ", ".join(f"{key} ({meaning})" for key, meaning in PREPROCESSINGS.items())
-            raise SettingError(f"no preprocessing {name!r}; there are {known}")
+            raise _unknown(name)
         if size is not None and size < 1:
             raise SettingError(f"size must be at least 1 pixel, found {size}")
         self.name, self.size = name, size
@@ -43,6 +42,11 @@ class Preprocessing:
         return scale(functional.pil_to_tensor(colour), self.name)
 
 
+def _unknown(name: str) -> SettingError:
+    known = ", ".join(f"{key} ({meaning})" for key, meaning in PREPROCESSINGS.items())
+    return SettingError(f"no preprocessing {name!r}; there are {known}")
+
+
 def scale(pixels: Tensor, name: str) -> Tensor:
     """Scale `pixels` (0..255, `[..., channels, height, width]`) to float32 as preprocessing `name` says."""
     values = pixels.to(torch.float32)
@@ -52,6 +56,8 @@ def scale(pixels: Tensor, name: str) -> Tensor:
         return values / 127.5 - 1
     if name == "unit":
         return values / 255
+    if name != "imagenet":
+        raise _unknown(name)
     mean = torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
     deviation = torch.tensor(IMAGENET_DEVIATION).view(3, 1, 1)
     return (values / 255 - mean) / deviation

@@ -54,7 +54,7 @@ def capture(network: nn.Module, example: Tensor, logits: str | int | None = None
 
 
 def evaluating_copy(network: nn.Module, logits: str | int | None = None) -> nn.Module:
-    """The network itself, not captured: images -> class scores, as a copy in evaluation mode that shares its weights."""
+    """The network itself, not captured, in evaluation mode, a copy that shares its weights: images -> class scores."""
     return _ClassScores(_shared_copy(network), logits)
 
 

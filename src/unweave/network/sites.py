@@ -122,8 +122,7 @@ def find_sites(
 def sites_of(captured: NetworkGraph, level: Level, logits: str | int | None = None) -> Sites:
     """As `find_sites`, of a network that was captured already."""
     where = layouts(captured.graph)
-    find = _nodes_at_level if isinstance(level, str) else _named_nodes
-    nodes = find(captured, level, where)  # type: ignore[operator]
+    nodes = _nodes_at_level(captured, level, where)
     if not nodes:
         raise SiteError(
             f"no site was found in {captured.network_name} at level {level!r}; give a list of value names instead"
@@ -152,7 +151,9 @@ def nodes_of_sites(captured: NetworkGraph, sites: Sequence[Site]) -> list[fx.Nod
     return nodes
 
 
-def _nodes_at_level(captured: NetworkGraph, level: str, where: Mapping[fx.Node, Layout]) -> list[fx.Node]:
+def _nodes_at_level(captured: NetworkGraph, level: Level, where: Mapping[fx.Node, Layout]) -> list[fx.Node]:
+    if not isinstance(level, str):
+        return _named_nodes(captured, level, where)
     if level == "block":
         return _block_nodes(captured, where)
     if level == "filter":

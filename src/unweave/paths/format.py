@@ -14,13 +14,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from unweave.errors import PathsError, UnweaveError
-from unweave.files import canonical_json, replacing
+from unweave.files import canonical_json, digest, replacing
 from unweave.network.sites import Site, Sites
 from unweave.paths.paths import Paths
 from unweave.paths.rows import Rows
 
 SCHEMA_VERSION = 1
 _KEY = "unweave"
+_UNDECODABLE = "surrogatepass"  # a file name that is not UTF-8 holds lone surrogates in Python
 
 
 def save(paths: Paths, file: str | Path) -> Path:
@@ -44,6 +45,7 @@ def save(paths: Paths, file: str | Path) -> Path:
         "has_scores": paths.scores is not None,
         "manifest": _plain(paths.manifest),
     }
+    header["digest"] = content_digest(header, tensors)
     target = Path(file)
     with replacing(target) as draft:
         save_file(tensors, draft, metadata={_KEY: canonical_json(header)})
@@ -64,8 +66,9 @@ def load(file: str | Path) -> Paths:
     try:
         with safe_open(file, framework="numpy") as opened:
             metadata = opened.metadata() or {}
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError, ValueError) as error:
+            names = list(opened.keys()) if _KEY in metadata else []  # a foreign file may be large
+            tensors = {name: opened.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError, KeyError) as error:
         raise PathsError(f"{file} is not a whole safetensors file ({error})") from error
     if _KEY not in metadata:
         raise PathsError(f"{file} is a safetensors file, but holds no paths")
@@ -73,13 +76,15 @@ def load(file: str | Path) -> Paths:
         return _read(json.loads(metadata[_KEY]), tensors)
     except UnweaveError as error:
         raise PathsError(f"{file} is damaged: {error}") from error
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise PathsError(f"{file} is damaged: {type(error).__name__} {error}") from error
 
 
 def _read(header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Paths:
     if header["schema_version"] != SCHEMA_VERSION:
         raise PathsError(f"schema version {header['schema_version']}, this version of unweave reads {SCHEMA_VERSION}")
+    if header["digest"] != content_digest(header, tensors):
+        raise PathsError("its content is not what was written (the digests differ)")
     found = [Site(str(name), int(dim), int(channels), tuple(shape)) for name, dim, channels, shape in header["sites"]]
     example = header["example"]
     sites = Sites(found, tuple(example["shape"]), str(example["dtype"]), example["logits"])
@@ -100,6 +105,14 @@ def _read(header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Paths
     return Paths(masks, rows, sites, header["manifest"], scores)
 
 
+def content_digest(header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> str:
+    """Digest of everything in a file but the digest itself, so that one changed bit of a mask is noticed."""
+    described = {name: [str(tensor.dtype), list(tensor.shape)] for name, tensor in tensors.items()}
+    rest = {key: value for key, value in header.items() if key != "digest"}
+    contents = (tensors[name].tobytes() for name in sorted(tensors))
+    return digest(canonical_json(rest), canonical_json(described), *contents)
+
+
 def _unpack_mask(packed: np.ndarray, rows: int, site: Site) -> torch.Tensor:
     expected = (rows, -(-site.channels // 8))
     if packed.dtype != np.uint8 or packed.shape != expected:
@@ -111,7 +124,7 @@ def _unpack_mask(packed: np.ndarray, rows: int, site: Site) -> torch.Tensor:
 
 
 def _pack_texts(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    encoded = [text.encode() for text in texts]
+    encoded = [text.encode(errors=_UNDECODABLE) for text in texts]
     ends = np.cumsum([len(text) for text in encoded], dtype=np.int64)
     return np.frombuffer(b"".join(encoded), dtype=np.uint8), ends
 
@@ -121,7 +134,7 @@ def _unpack_texts(packed: np.ndarray, ends: np.ndarray) -> tuple[str, ...]:
     bounds = [0, *ends.tolist()]
     if bounds != sorted(bounds) or bounds[-1] != len(raw):
         raise PathsError("the rows' texts do not add up")
-    return tuple(raw[start:end].decode() for start, end in itertools.pairwise(bounds))
+    return tuple(raw[start:end].decode(errors=_UNDECODABLE) for start, end in itertools.pairwise(bounds))
 
 
 def _plain(value: Any) -> Any:

@@ -82,10 +82,14 @@ class Paths:
         count = len(next(iter(masks.values())))
         rows = Rows.of_classes(classes, names) if classes is not None else Rows.of_inputs(count, names=names)
         manifest = {"method": "from_masks", "network": fingerprint(network)}
-        return cls({name: torch.as_tensor(masks[name]) for name in sites.names}, rows, sites, manifest)
+        own = {name: torch.as_tensor(masks[name]).clone() for name in sites.names}  # the caller may change theirs
+        return cls(own, rows, sites, manifest)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"Paths are frozen; {name!r} cannot be set")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"Paths are frozen; {name!r} cannot be deleted")
 
     @property
     def masks(self) -> Mapping[str, Tensor]:

@@ -37,7 +37,9 @@ class _GateWithTerm(torch.autograd.Function):
         by_gate = None
         if ctx.needs_input_grad[1]:
             wide = torch.promote_types(value.dtype, torch.float32)
-            by_gate = (total * value).sum(positions_of(value, ctx.dim), dtype=wide)
+            product, positions = total * value, positions_of(value, ctx.dim)
+            # sum(()) would sum over everything: a linear layer's values have no positions.
+            by_gate = product.sum(positions, dtype=wide) if positions else product.to(wide)
         by_value = None
         if ctx.needs_input_grad[0]:
             by_value = total.mul_(along_channels(gate, value.ndim, ctx.dim).to(value.dtype))

@@ -36,6 +36,7 @@ def disentangle(
     *,
     beta: float | Literal["elbow"] = "elbow",
     reconstruction: bool = True,
+    validation: Data | LabelledImages | None = None,
     classes: Sequence[int] | None = None,
     labels: Sequence[int] | Tensor | None = None,
     limit_per_class: int | None = None,
@@ -76,6 +77,8 @@ def disentangle(
         The sweep is kept in `paths.manifest["elbow"]`.
     reconstruction
         False leaves the reconstruction terms out (the preprint's ablation: lower masks may then become empty).
+    validation
+        Images that will be measured on; the search does not use them, it records their fingerprint in the manifest.
     classes
         Class indices to search; default: all that have images.
     labels
@@ -138,7 +141,10 @@ def disentangle(
                 beta = sweep.chosen
             objective = objective_named(objective, _as_number(beta), reconstruction=reconstruction)
         solver = _solve(prepared, objective, images, plan, "disentangling", show_progress)
-        manifest |= _describe(solver, images, prepared)
+        manifest |= _describe(solver, images)
+        if validation is not None:
+            kept = labelled(validation)
+            manifest["data"]["validation"] = kept.fingerprint(np.arange(len(kept)))
         return _to_paths(solver, prepared, images, manifest)
 
 
@@ -194,7 +200,7 @@ def _solve(
     return solver
 
 
-def _describe(solver: Solver, images: LabelledImages, prepared: Prepared) -> dict[str, Any]:
+def _describe(solver: Solver, images: LabelledImages) -> dict[str, Any]:
     plan = asdict(solver.plan)
     searched = np.concatenate([solver.images[c] for c in solver.plan.classes])
     never = [c for c, steps in zip(solver.plan.classes, solver.steps.tolist(), strict=True) if steps == 0]

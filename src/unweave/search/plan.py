@@ -47,11 +47,11 @@ class Plan:
     def __post_init__(self) -> None:
         for name in ("passes", "batch", "rows_per_batch", "limit_per_class"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise SettingError(f"{name} must be at least 1, found {value!r}")
+            if value is not None and not (_is_whole(value) and value >= 1):
+                raise SettingError(f"{name} must be a whole number from 1, found {value!r}")
         if not self.rate > 0:
             raise SettingError(f"rate must be above 0, found {self.rate!r}")
-        if self.seed < 0:
+        if not (_is_whole(self.seed) and self.seed >= 0):
             raise SettingError(f"seed must be a whole number from 0, found {self.seed!r}")
         if self.augment not in AUGMENTATIONS:
             raise SettingError(f"no augmentation {self.augment!r}; there are {', '.join(AUGMENTATIONS)}")
@@ -67,6 +67,10 @@ class Plan:
     def store(self, data: LabelledImages) -> Store | None:
         """An empty store for the plan's images, if it keeps activations."""
         return Store(np.concatenate(list(self.images(data).values()))) if self.kept else None
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def make_plan(
@@ -94,13 +98,14 @@ def make_plan(
         If a class has no images, or labels do not fit the network's outputs.
     """
     chosen = _chosen_classes(data, classes, prepared.captured.classes)
+    together = _rows_per_batch(prepared, batch) if rows_per_batch is None else rows_per_batch
     plan = Plan(
         classes=tuple(chosen),
         seed=seed,
         passes=passes,
         rate=float(rate),
         batch=batch,
-        rows_per_batch=min(rows_per_batch or _rows_per_batch(prepared, batch), len(chosen)),
+        rows_per_batch=min(together, len(chosen)),
         augment=augment,
         precision=precision,
         kept=bool(keep_activations),

@@ -49,11 +49,14 @@ def train_digits_network(seed: int = 0, epochs: int = 12) -> DigitsNetwork:
         torch.manual_seed(seed)
         network = DigitsNetwork()
         digits = Digits(train=True)
-        optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-2)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2, weight_decay=1e-2)
+        steps = epochs * -(-len(digits) // 64)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-2, total_steps=steps)
         for _ in range(epochs):
             for batch in torch.split(torch.randperm(len(digits)), 64):
                 loss = functional.cross_entropy(network(digits.images[batch]), digits.targets[batch])
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
+                schedule.step()
     return network.eval()

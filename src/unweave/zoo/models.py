@@ -30,7 +30,7 @@ def load_model(name: str, weights: str | Path | None = None) -> nn.Module:
     if kind in ("torchvision", "timm") and rest:
         network = (_torchvision if kind == "torchvision" else _timm)(rest, trained=weights is None)
     elif (rest and kind.endswith(".py")) or name.rpartition(":")[0].endswith(".py"):
-        network = function_in_file(name)()
+        network = _called(name)
         if not isinstance(network, nn.Module):
             raise SettingError(f"{name} returned {type(network).__name__}, a torch.nn.Module is needed")
     else:
@@ -38,6 +38,14 @@ def load_model(name: str, weights: str | Path | None = None) -> nn.Module:
     if weights is not None and str(weights) != "random":
         load_weights(network, weights)
     return network.eval()
+
+
+def _called(name: str) -> Any:
+    function = function_in_file(name)
+    try:
+        return function()
+    except Exception as error:
+        raise SettingError(f"{name} fails: {type(error).__name__}: {error}") from error
 
 
 def _torchvision(name: str, *, trained: bool) -> nn.Module:

@@ -31,6 +31,7 @@ def function_in_file(spec: str) -> Callable[[], Any]:
     try:
         module_spec.loader.exec_module(module)
     except Exception as error:
+        del sys.modules[module_spec.name]
         raise SettingError(f"{path_text} fails to run: {type(error).__name__}: {error}") from error
     found = getattr(module, function, None)
     if not callable(found):

@@ -1,0 +1,50 @@
+"""The demo: train a small network on digits, take it apart, measure. Needs no download."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from unweave.data.digits import Digits
+from unweave.data.labelled import labelled
+from unweave.paths import Paths
+from unweave.pipeline.measures import MEASURES, Measured, Subject, draw_elbow, run_measures
+from unweave.runs.folder import RunFolder
+from unweave.search.disentangle import disentangle
+from unweave.zoo.digits import train_digits_network
+
+_BETAS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo found. `top1`: accuracy of the whole network on the `held_out` digits it has not seen."""
+
+    paths: Paths
+    measured: list[Measured]
+    files: list[Path]
+    top1: float
+    held_out: int
+    seconds: float
+
+
+def run_demo(folder: str | Path, seed: int = 0, show_progress: bool | None = None) -> Demo:
+    """Train, disentangle the ten digits with `released` and the elbow's beta, measure on the held-out digits.
+
+    Writes paths, tables and figures into `folder`.
+    """
+    started = time.perf_counter()
+    run = RunFolder(folder)
+    network = train_digits_network(seed)
+    train, held_out = Digits(train=True), Digits(train=False)
+    with torch.no_grad():
+        top1 = float((network(held_out.images).argmax(1) == held_out.targets).float().mean())
+    paths = disentangle(network, train, validation=held_out, betas=_BETAS, seed=seed, show_progress=show_progress)
+    paths.save(run.paths_file)
+    subject = Subject(paths, network, labelled(held_out), seed, show_progress)
+    measured = run_measures(list(MEASURES), subject, run)
+    figures = [file for one in measured for file in one.files] + draw_elbow(paths, run)
+    return Demo(paths, measured, [run.paths_file, *figures], top1, len(held_out), time.perf_counter() - started)

@@ -1,0 +1,1 @@
+"""Run folders: where a search's files are."""
