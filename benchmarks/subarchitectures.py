@@ -58,6 +58,8 @@ def main() -> None:
     parser.add_argument("--objective", default="released")
     parser.add_argument("--limit", type=int, default=None, help="search images a class; default all")
     parser.add_argument("--passes", type=int, default=20)
+    parser.add_argument("--rate", type=float, default=0.1)
+    parser.add_argument("--elbow-limit", type=int, default=200, help="images a class for the elbow's sweep")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
 
@@ -72,17 +74,19 @@ def main() -> None:
         beta=beta,
         limit_per_class=arguments.limit,
         passes=arguments.passes,
+        rate=arguments.rate,
+        elbow_limit_per_class=arguments.elbow_limit,
         seed=arguments.seed,
     )
     seconds = time.perf_counter() - started
     accuracy = uw.accuracy(network, paths, measure)
-    specificity = uw.specificity(network, paths, measure)
+    specificity = uw.specificity(network, paths, measure, controls=2)
     similarity, usage = uw.similarity(paths), uw.usage(paths)
     whole = _whole_accuracy(network, measure)
     label = "elbow" if beta == "elbow" else f"beta{beta:g}"
     size = arguments.limit or "all"
     keep(
-        f"subarchitectures_{arguments.network}_{arguments.objective}_{label}_{size}",
+        f"subarchitectures_{arguments.network}_{arguments.objective}_{label}_{size}{_suffix(arguments)}",
         {
             "network": arguments.network,
             "objective": arguments.objective,
@@ -92,6 +96,8 @@ def main() -> None:
             "search_images_per_class": arguments.limit or "all",
             "search_images": int(paths.manifest["data"]["search"]["images"]),
             "passes": arguments.passes,
+            "rate": arguments.rate,
+            "steps_per_class": max(paths.manifest["steps"]),
             "measured_on": accuracy.title,
             "whole_network_top1_all_measured_images": whole,
             "own_class_accuracy": accuracy.summary["sub_architecture"],
@@ -117,6 +123,11 @@ def main() -> None:
             },
         },
     )
+
+
+def _suffix(arguments: argparse.Namespace) -> str:
+    passes = f"_passes{arguments.passes}" if arguments.passes != 20 else ""
+    return passes + (f"_rate{arguments.rate:g}" if arguments.rate != 0.1 else "")
 
 
 def _whole_accuracy(network: torch.nn.Module, images) -> float:

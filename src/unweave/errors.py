@@ -21,6 +21,10 @@ class SettingError(UnweaveError, ValueError):
     """A setting has a value that it cannot have."""
 
 
+class FewStepsWarning(UserWarning):
+    """A search made so few steps that its result is still mostly the random start."""
+
+
 class PathsError(UnweaveError, ValueError):
     """A `Paths` object or file is malformed, or does not fit what it is combined with."""
 

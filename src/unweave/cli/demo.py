@@ -31,9 +31,7 @@ def demo(
         print_json({"top1": result.top1, "seconds": result.seconds, "tables": shown, "files": files})
         return
     beta = result.paths.manifest["objective"]["beta"]
-    print_line(
-        f"A residual network for 8 x 8 digits, {percent(result.top1)} right on {result.held_out} digits it has not seen,"
-    )
+    print_line(f"A residual network for 8 x 8 digits, {percent(result.top1)} right on {result.held_out} unseen digits,")
     print_line(f"taken apart into ten sub-architectures (objective released, beta {beta:g} by the elbow).")
     print_line()
     kept = result.paths.kept() @ [site.channels for site in result.paths.sites] / result.paths.sites.channels

@@ -136,10 +136,10 @@ def _as_labels(values: Any, count: int) -> np.ndarray:
         raise DataError(f"one class index an image is needed, found labels of no single form ({error})") from error
     if array.ndim != 1 or len(array) != count:
         raise DataError(f"one class index an image is needed, found labels of shape {array.shape} for {count} images")
-    wrong = ~np.isfinite(array) | (array < 0) | (array % 1 != 0) if array.dtype.kind in "iuf" else array.dtype != bool
-    if np.any(wrong):
-        found = array[wrong] if isinstance(wrong, np.ndarray) else array
-        raise DataError(f"class indices must be whole numbers from 0, found {found[:3].tolist()}")
+    numbers = array.dtype.kind in "biuf"
+    wrong = array[~np.isfinite(array) | (array < 0) | (np.floor(array) != array)] if numbers else array
+    if len(wrong):
+        raise DataError(f"class indices must be whole numbers from 0, found {wrong[:3].tolist()}")
     return array.astype(np.int64)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import io
 import itertools
 import logging
 import operator
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -63,6 +65,8 @@ def _check_arguments(network: nn.Module, example: Tensor) -> None:
         raise CaptureError(f"a torch.nn.Module is needed, found {type(network).__name__}")
     if isinstance(network, torch.jit.ScriptModule):
         raise CaptureError("a scripted network cannot be captured; give the Python module it was made from")
+    if any(nn.parameter.is_lazy(tensor) for tensor in itertools.chain(network.parameters(), network.buffers())):
+        raise CaptureError("the network has lazy modules without weights yet; call it once on a batch of images")
     if isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
         raise CaptureError(f"the network is wrapped in {type(network).__name__}; give its `.module`")
     if not isinstance(example, Tensor) or example.ndim < 2:
@@ -117,7 +121,7 @@ def _shared_copy(network: nn.Module) -> nn.Module:
     memo: dict[int, Any] = {}
     for tensor in itertools.chain(network.parameters(), network.buffers()):
         # Tensors made in inference mode cannot take part in a gradient computation; they alone are copied.
-        memo[id(tensor)] = tensor.clone() if tensor.is_inference() else tensor
+        memo[id(tensor)] = _usable_copy(tensor) if tensor.is_inference() else tensor
     try:
         return copy.deepcopy(network, memo).eval()
     except Exception as error:
@@ -127,13 +131,14 @@ def _shared_copy(network: nn.Module) -> nn.Module:
         ) from error
 
 
+def _usable_copy(tensor: Tensor) -> Tensor:
+    copied = tensor.clone()
+    return nn.Parameter(copied, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else copied
+
+
 def _export(network: nn.Module, batch: Tensor, name: str) -> ExportedProgram:
-    noisy = logging.getLogger("torch.export")
-    level = noisy.level
-    noisy.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet():
             program = torch.export.export(network, (batch,), dynamic_shapes=({0: Dim.AUTO},), strict=False)
             # An empty table decomposes nothing: the call is made for what it does besides, turning in-place
             # operations (also through views) into functional ones.
@@ -147,8 +152,22 @@ def _export(network: nn.Module, batch: Tensor, name: str) -> ExportedProgram:
             "(usual reasons: another image shape than the network takes, or Python code that decides on the values "
             "of tensors; use tensor operations such as torch.where there)"
         ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What `torch.export` warns of, logs and prints on its way to an error, no user can act on."""
+    noisy = [logging.getLogger(name) for name in ("torch.export", "torch.fx.experimental.symbolic_shapes")]
+    levels = [logger.level for logger in noisy]
+    for logger in noisy:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
     finally:
-        noisy.setLevel(level)
+        for logger, level in zip(noisy, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _first_line(error: BaseException) -> str:
@@ -182,7 +201,9 @@ def _normalise(
         elif node.op == "output":
             returned = node.args[0][0]
             if len(node.args[0]) != 1 or not isinstance(returned, fx.Node):
-                raise CaptureError("the network changes a buffer in evaluation mode, or returns more than one tensor")
+                raise CaptureError(
+                    "the network changes a buffer or its input in evaluation mode, or returns more than one tensor"
+                )
             graph.output(mapping[returned])
             continue
         else:

@@ -43,7 +43,7 @@ def check_fingerprint(found: Mapping[str, Any], expected: Mapping[str, Any]) -> 
     if found["digest"] == expected.get("digest"):
         return
     ours, theirs = found["tensors"], expected.get("tensors", {})
-    for name in [*theirs, *ours]:
+    for name in [*ours, *theirs]:  # in the order of the network; a saved fingerprint is sorted by name
         if ours.get(name) == theirs.get(name):
             continue
         raise MismatchError(

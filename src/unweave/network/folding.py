@@ -29,7 +29,7 @@ def fold_batch_norms(captured: NetworkGraph, sites: Sequence[Site] = ()) -> Netw
     for norm in [node for node in graph.nodes if node.target is aten.batch_norm.default]:
         conv = norm.args[0]
         foldable = isinstance(conv, fx.Node) and conv.target is aten.conv2d.default and len(conv.users) == 1
-        if not foldable or original[conv].name in kept:
+        if not foldable or original[conv].name in kept or not _has_fixed_weights(conv, norm):
             continue
         weight, bias = _folded(tensors, conv, norm)
         with graph.inserting_before(conv):
@@ -49,6 +49,12 @@ def fold_batch_norms(captured: NetworkGraph, sites: Sequence[Site] = ()) -> Netw
             graph.erase_node(node)
     used = {str(node.target) for node in graph.nodes if node.op == "get_attr"}
     return replace(captured, graph=graph, names=names, tensors={k: v for k, v in tensors.items() if k in used})
+
+
+def _has_fixed_weights(conv: fx.Node, norm: fx.Node) -> bool:
+    """Whether all weights are tensors of the graph, none computed in it (weight normalisation does that)."""
+    weights = [*conv.args[1:3], *norm.args[1:5]]
+    return all(weight.op == "get_attr" for weight in weights if isinstance(weight, fx.Node))
 
 
 def _folded(tensors: dict[str, Tensor], conv: fx.Node, norm: fx.Node) -> tuple[Tensor, Tensor]:
@@ -80,7 +86,7 @@ def channels_last(captured: NetworkGraph) -> NetworkGraph:
     convolved = {
         str(node.args[1].target)
         for node in captured.graph.nodes
-        if node.target is aten.conv2d.default and isinstance(node.args[1], fx.Node)
+        if node.target is aten.conv2d.default and isinstance(node.args[1], fx.Node) and node.args[1].op == "get_attr"
     }
     tensors = {
         name: tensor.contiguous(memory_format=torch.channels_last) if name in convolved else tensor

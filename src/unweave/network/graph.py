@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from unweave.errors import CaptureError
+
 Tap = Callable[[int, Tensor], Tensor]
 """Given the position of a site and the value there, returns the value that flows on."""
 
@@ -92,18 +94,44 @@ def operation_name(node: fx.Node) -> str:
     return packet.__name__ if packet is not None else getattr(target, "__name__", str(target))
 
 
-def concrete_shape(node: fx.Node) -> tuple[int, ...] | None:
-    """Shape of the node's value with the batch size of the capture put in, or None if it is not a tensor."""
+def gives_tensor(node: fx.Node) -> bool:
+    """Whether the node's value is one tensor (not several, as a split's, nor a number)."""
+    return isinstance(node.meta.get("val"), Tensor)
+
+
+def _first_tensor(node: fx.Node) -> Tensor | None:
     value = node.meta.get("val")
-    if not isinstance(value, Tensor):
+    if isinstance(value, tuple | list) and value:
+        value = value[0]
+    return value if isinstance(value, Tensor) else None
+
+
+def concrete_shape(node: fx.Node) -> tuple[int, ...] | None:
+    """Shape of the node's value with the batch size of the capture put in, or None if it is not a tensor.
+
+    Where an operation has several results (the parts of a split, a pool's values and indices), that of the first.
+
+    Raises
+    ------
+    CaptureError
+        If the shape depends on what is in the images.
+    """
+    value = _first_tensor(node)
+    if value is None:
         return None
-    return tuple(size if isinstance(size, int) else int(size.node.hint) for size in value.shape)
+    hints = [size if isinstance(size, int) else size.node.hint for size in value.shape]
+    if None in hints:
+        raise CaptureError(
+            f"the shape of {operation_name(node)} ({node.name}) depends on what is in the images; values of one shape "
+            "for all images are needed (no boolean masks as indices, no torch.nonzero)"
+        )
+    return tuple(int(hint) for hint in hints)
 
 
 def has_batch_first(node: fx.Node, images: fx.Node) -> bool:
     """Whether the first dimension of the node's value is the batch, alone (not merged with positions or windows)."""
-    value, batch = node.meta.get("val"), images.meta["val"].shape[0]
-    if not isinstance(value, Tensor) or value.ndim == 0:
+    value, batch = _first_tensor(node), images.meta["val"].shape[0]
+    if value is None or value.ndim == 0:
         return False
     first = value.shape[0]
     if isinstance(first, int) or isinstance(batch, int):

@@ -10,7 +10,7 @@ from typing import Any
 from torch import fx
 
 from unweave.network.graph import concrete_shape, has_batch_first, operation_name
-from unweave.network.operations import Effect, computed_from_images, data_inputs, operation_of
+from unweave.network.operations import Effect, computed_from_images, data_inputs, is_first_result, operation_of
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ def layouts(graph: fx.Graph) -> dict[fx.Node, Layout]:
     found: dict[fx.Node, Layout] = {}
     for node in graph.nodes:
         shape = concrete_shape(node) if node in computed else None
-        if shape is None and operation_of(node).effect is not Effect.SELECT:
+        if shape is None:
             continue
         if node.op == "placeholder":
-            found[node] = _image_layout(shape or ())
+            found[node] = _image_layout(shape)
         elif node.op == "call_function":
             inputs = [source for source in data_inputs(node, computed) if source in found]
             layout = _layout(node, shape, inputs, found, has_batch_first(node, images))
@@ -53,13 +53,11 @@ def _image_layout(shape: tuple[int, ...]) -> Layout:
 
 def _layout(
     node: fx.Node,
-    shape: tuple[int, ...] | None,
+    shape: tuple[int, ...],
     inputs: list[fx.Node],
     found: Mapping[fx.Node, Layout],
     batch_first: bool,
 ) -> Layout:
-    if shape is None:  # several tensors (split, chunk): what is taken out of it is looked at below
-        return found[inputs[0]] if inputs else Layout(None, 0, False)
     has_positions = len(shape) > 2 or not batch_first
     lost = Layout(None, 0, has_positions and any(found[source].spatial for source in inputs))
     if not inputs:
@@ -67,26 +65,28 @@ def _layout(
     source, layout = inputs[0], found[inputs[0]]
     before = concrete_shape(source)
     effect = operation_of(node).effect
+    if is_first_result(node):
+        return layout
     if effect is Effect.MIX:
         return _mixed(node, shape, layout.spatial and has_positions)
     if effect is Effect.COMBINE:
         return _combined(shape, inputs, found) or lost
     if effect is Effect.CONCATENATE:
         return _concatenated(node, shape, inputs, found) or lost
-    if layout.dim is None or (before is None and effect is not Effect.SELECT):
+    if layout.dim is None or before is None:
         return lost
     if effect in (Effect.KEEP, Effect.NORM):
         return layout if shape == before or effect is Effect.KEEP else lost
     if effect is Effect.POOL:
-        return Layout(layout.dim, layout.count, layout.spatial and not _pools_everything(shape, before or (), layout))
+        return Layout(layout.dim, layout.count, layout.spatial and not _pools_everything(shape, before, layout))
     if effect is Effect.MOVE:
-        return _moved(node, shape, before or (), layout, has_positions) or lost
+        return _moved(node, shape, before, layout, has_positions) or lost
     if effect is Effect.PAD:
         return Layout(layout.dim, shape[layout.dim], layout.spatial)
     if effect is Effect.SELECT:
         return _selected(node, shape, before, layout) or lost
     if effect is Effect.REDUCE:
-        return _reduced(node, shape, before or (), layout) or lost
+        return _reduced(node, shape, before, layout) or lost
     return lost
 
 
@@ -150,10 +150,13 @@ def _moved(
     return None
 
 
-def _selected(node: fx.Node, shape: tuple[int, ...], before: tuple[int, ...] | None, layout: Layout) -> Layout | None:
+def _selected(node: fx.Node, shape: tuple[int, ...], before: tuple[int, ...], layout: Layout) -> Layout | None:
     dim = layout.dim
     assert dim is not None
-    if before is None or len(before) == len(shape):  # slices, parts of a split
+    if operation_name(node) == "getitem":
+        parts = operation_of(node.all_input_nodes[0]).effect is Effect.SELECT
+        return Layout(dim, shape[dim], layout.spatial) if parts else None  # indices and the like are no channels
+    if len(before) == len(shape):  # slices, splits
         return Layout(dim, shape[dim], layout.spatial)
     if len(shape) == len(before) - 1 and len(node.args) > 1 and isinstance(node.args[1], int):  # one position
         gone = node.args[1] % len(before)

@@ -20,7 +20,7 @@ class Effect(Enum):
     KEEP = "keep"
     """Every output channel is a function of the same input channel (activations, casts)."""
     NORM = "norm"
-    """As KEEP, with statistics; may shift zero channels."""
+    """As KEEP, with statistics over positions or channels; may shift zero channels."""
     POOL = "pool"
     """As KEEP, over a neighbourhood of positions."""
     MIX = "mix"
@@ -64,13 +64,14 @@ OPERATIONS: dict[str, Operation] = {
     **_lines(Effect.KEEP, "neg abs exp log sqrt rsqrt reciprocal square erf lift_fresh_copy detach type_as roll flip"),
     **_lines(Effect.KEEP, "upsample_nearest2d upsample_bilinear2d upsample_bicubic2d interpolate"),
     **_lines(Effect.NORM, "batch_norm layer_norm group_norm instance_norm rms_norm native_layer_norm"),
+    **_lines(Effect.NORM, "softmax _softmax log_softmax _log_softmax"),
     **_lines(
         Effect.POOL,
         "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d "
         "adaptive_avg_pool3d adaptive_max_pool2d max_pool2d_with_indices",
     ),
     **_lines(Effect.MIX, "conv1d conv2d conv3d convolution conv_transpose2d linear addmm"),
-    **_lines(Effect.PRODUCT, "matmul bmm baddbmm scaled_dot_product_attention einsum softmax _softmax"),
+    **_lines(Effect.PRODUCT, "matmul bmm baddbmm scaled_dot_product_attention einsum"),
     **_lines(Effect.CONCATENATE, "cat concat concatenate"),
     **_lines(Effect.COMBINE, "add sub rsub maximum minimum"),
     **_lines(Effect.COMBINE, "mul div", multiplies=True),
@@ -84,8 +85,22 @@ _OTHER = Operation(Effect.UNKNOWN)
 
 
 def operation_of(node: fx.Node) -> Operation:
-    """The table's line for `node`; `Effect.UNKNOWN` where there is none."""
-    return OPERATIONS.get(operation_name(node), _OTHER) if node.op == "call_function" else _OTHER
+    """The table's line for `node`; `Effect.UNKNOWN` where there is none.
+
+    An operation with several results (a pool with its indices) appears as two nodes that do the same: itself, and what
+    takes its first result.
+    """
+    if node.op != "call_function":
+        return _OTHER
+    return OPERATIONS.get(operation_name(node.all_input_nodes[0] if is_first_result(node) else node), _OTHER)
+
+
+def is_first_result(node: fx.Node) -> bool:
+    """Whether `node` takes the first of an operation's several results (not a part of a split: parts are alike)."""
+    if operation_name(node) != "getitem" or not node.all_input_nodes or node.args[1] != 0:
+        return False
+    source = OPERATIONS.get(operation_name(node.all_input_nodes[0]), _OTHER)
+    return source.effect is not Effect.SELECT
 
 
 def data_inputs(node: fx.Node, computed: set[fx.Node]) -> list[fx.Node]:

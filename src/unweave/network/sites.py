@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 
 from unweave.errors import SiteError
 from unweave.network.capture import capture
-from unweave.network.graph import NetworkGraph, concrete_shape
+from unweave.network.graph import NetworkGraph, concrete_shape, gives_tensor
 from unweave.network.layouts import Layout, layouts
 from unweave.network.operations import Effect, computed_from_images, data_inputs, operation_of
 from unweave.network.published import PUBLISHED_SITES
@@ -205,7 +205,7 @@ def _block_nodes(captured: NetworkGraph, where: Mapping[fx.Node, Layout]) -> lis
     """The last value with channels of every run, but the one that begins with the images and the one that ends in
     the class scores."""
     runs = _runs(captured, where)[1:-1]
-    kept = [[node for node in run if _can_be_site(where[node])] for run in runs]
+    kept = [[node for node in run if _can_be_site(node, where)] for run in runs]
     # A network that mixes channels only after its positions are gone never had any (a multi-layer perceptron).
     with_positions = any(where[run[0]].spatial for run in kept if run)
     ends = []
@@ -218,8 +218,8 @@ def _block_nodes(captured: NetworkGraph, where: Mapping[fx.Node, Layout]) -> lis
     return ends
 
 
-def _can_be_site(layout: Layout) -> bool:
-    return layout.dim is not None and layout.batch_first
+def _can_be_site(node: fx.Node, where: Mapping[fx.Node, Layout]) -> bool:
+    return gives_tensor(node) and where[node].dim is not None and where[node].batch_first
 
 
 def _carried_into_concatenation(node: fx.Node) -> bool:
@@ -296,7 +296,7 @@ def _filter_nodes(captured: NetworkGraph, where: Mapping[fx.Node, Layout]) -> li
         if operation_of(node).effect is not Effect.MIX or node not in where or node in scores:
             continue
         end = _end_of_filter(node, where)
-        if end not in scores and end not in ends and _can_be_site(where[end]):
+        if end not in scores and end not in ends and _can_be_site(end, where):
             ends.append(end)
     position = {node: index for index, node in enumerate(captured.graph.nodes)}
     return sorted(ends, key=position.__getitem__)

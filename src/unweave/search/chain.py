@@ -63,8 +63,7 @@ def _add_chain_gradient(
 class SearchTap:
     """Gates every site for one batch, and gathers what the objective needs there.
 
-    `gates[i]` is `[batch, channels]`. After the forward pass `local` holds the sum of the local terms, weighted, and
-    `errors` and `sizes`, if `measured`, what the elbow reads.
+    `gates[i]` is `[batch, channels]`. After the forward pass `local` holds the local terms, weighted, one a site.
     """
 
     def __init__(
@@ -80,7 +79,6 @@ class SearchTap:
         self.objective, self.sites, self.gates, self.references = objective, sites, gates, references
         self.spreads, self.means, self.weight = spreads, means, weight
         self.local: list[Tensor] = []
-        self.values: list[Tensor] | None = None
 
     def __call__(self, position: int, value: Tensor) -> Tensor:
         site, gate, reference = self.sites[position], self.gates[position], self.references[position]
@@ -90,8 +88,6 @@ class SearchTap:
             gated: Tensor = _GateWithTerm.apply(value, gate, reference, self.weight, self.objective, site.dim)
         else:
             gated = value * along_channels(gate, value.ndim, site.dim).to(value.dtype)
-        if self.values is not None:
-            self.values.append(gated.detach())
         return gated
 
     def _local(self, position: int, reference: Tensor) -> Tensor:

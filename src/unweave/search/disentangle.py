@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from unweave.data.labelled import Data, LabelledImages, labelled
-from unweave.errors import SettingError
+from unweave.errors import FewStepsWarning, SettingError
 from unweave.network.fingerprint import fingerprint
 from unweave.network.sites import Level, Sites
 from unweave.paths import Paths, Rows
@@ -50,6 +50,7 @@ def disentangle(
     rows_per_batch: int | None = None,
     keep_activations: bool | None = None,
     betas: Sequence[float] = BETAS,
+    elbow_limit_per_class: int = 200,
     logits: str | int | None = None,
     show_progress: bool | None = None,
 ) -> Paths:
@@ -96,7 +97,10 @@ def disentangle(
     rows_per_batch
         Classes that share one pass through the network; default: as many as run fastest.
     keep_activations
-        Whether what the untouched network does is kept between passes; default: if it fits in 40 % of free memory.
+        Whether what the untouched network does is kept between passes; default: if it fits in 40 % of free memory, for
+        all classes or, one shard of classes after the other, for some at a time.
+    betas, elbow_limit_per_class
+        What the elbow tries, on at most so many images a class.
     logits
         For networks that return a dict, tuple or dataclass: which part is the class scores.
     show_progress
@@ -136,16 +140,18 @@ def disentangle(
         manifest: dict[str, Any] = {"method": "disentangle", "network": fingerprint(network)}
         if isinstance(objective, str):
             if beta == "elbow":
-                sweep = _sweep(prepared, images, plan, objective, reconstruction, betas, show_progress)
+                sweep = _sweep(
+                    prepared, images, plan, objective, reconstruction, betas, elbow_limit_per_class, show_progress
+                )
                 manifest["elbow"] = asdict(sweep)
                 beta = sweep.chosen
             objective = objective_named(objective, _as_number(beta), reconstruction=reconstruction)
-        solver = _solve(prepared, objective, images, plan, "disentangling", show_progress)
-        manifest |= _describe(solver, images)
+        shards = _solve(prepared, objective, images, plan, "disentangling", show_progress)
+        manifest |= _describe(objective, plan, shards, images, prepared)
         if validation is not None:
             kept = labelled(validation)
             manifest["data"]["validation"] = kept.fingerprint(np.arange(len(kept)))
-        return _to_paths(solver, prepared, images, manifest)
+        return _to_paths(shards, prepared, images, manifest)
 
 
 def _as_number(beta: Any) -> float:
@@ -161,24 +167,28 @@ def _sweep(
     objective: str,
     reconstruction: bool,
     betas: Sequence[float],
+    limit: int,
     show_progress: bool | None,
 ) -> Sweep:
-    """Search the first classes with every beta, on at most 100 images each, and read off the elbow."""
+    """Search the first classes with every beta, on at most `limit` images each, and read off the elbow."""
     if len(plan.classes) < 3:
         raise SettingError(f"the elbow needs at least three classes, found {len(plan.classes)}; give beta a number")
     if not reconstruction:
         raise SettingError("the elbow weighs reconstruction against size: give beta a number with reconstruction=False")
-    limit = min(100, plan.limit_per_class or 100)
-    small = replace(plan, classes=tuple(sweep_classes(plan.classes)), limit_per_class=limit)
-    small = replace(small, rows_per_batch=min(small.rows_per_batch, len(small.classes)))
-    store = small.store(images)
+    limit = min(limit, plan.limit_per_class or limit)
+    chosen = tuple(sweep_classes(plan.classes))
+    small = replace(plan, classes=chosen, limit_per_class=limit, rows_per_batch=min(plan.rows_per_batch, len(chosen)))
+    # What the untouched network does is the same for every beta; one store serves all.
+    store = small.store(images) if small.classes_per_shard is None else None
     errors, sizes = [], []
     for beta in betas:
         named = objective_named(objective, float(beta))
-        solver = _solve(prepared, named, images, small, f"elbow, beta {beta:g}", show_progress, store)
-        error, size = solver.measure()
-        errors.append(error)
-        sizes.append(size)
+        shards = _solve(prepared, named, images, small, f"elbow, beta {beta:g}", show_progress, store)
+        # Each shard's own means, weighted by its classes.
+        measured = np.asarray([solver.measure() for solver in shards])
+        error, size = np.average(measured, axis=0, weights=[len(solver.plan.classes) for solver in shards])
+        errors.append(float(error))
+        sizes.append(float(size))
     return Sweep.read(tuple(float(b) for b in betas), tuple(errors), tuple(sizes), small.classes)
 
 
@@ -190,20 +200,31 @@ def _solve(
     title: str,
     show_progress: bool | None,
     store: Store | None = None,
-) -> Solver:
-    store = store or plan.store(images)
-    solver = Solver(prepared.tapped, objective, images, plan, prepared.device, prepared.dtype, store)
-    with progress(title, plan.passes * len(solver.batches(0)), show_progress) as advance:
-        for number in range(plan.passes):
-            note = f"pass {number + 1} of {plan.passes}"
-            solver.run_pass(number, lambda loss, note=note: advance(1, note))  # type: ignore[misc]
-    return solver
+) -> list[Solver]:
+    """Run every shard's passes; the shards' rows together are the result."""
+    solvers = []
+    shards = plan.shards()
+    batches = plan.batches_per_pass(images)
+    with progress(title, plan.passes * batches, show_progress) as advance:
+        for index, shard in enumerate(shards):
+            kept = store or shard.store(images)
+            solver = Solver(prepared.tapped, objective, images, shard, prepared.device, prepared.dtype, kept)
+            for number in range(shard.passes):
+                note = f"pass {number + 1} of {shard.passes}"
+                if len(shards) > 1:
+                    note += f", shard {index + 1} of {len(shards)}"
+                solver.run_pass(number, lambda loss, note=note: advance(1, note))  # type: ignore[misc]
+            solver.store = store  # a shard's own activations are not needed any more
+            solvers.append(solver)
+    return solvers
 
 
-def _describe(solver: Solver, images: LabelledImages) -> dict[str, Any]:
-    plan = asdict(solver.plan)
-    searched = np.concatenate([solver.images[c] for c in solver.plan.classes])
-    never = [c for c, steps in zip(solver.plan.classes, solver.steps.tolist(), strict=True) if steps == 0]
+def _describe(
+    objective: Objective, plan: Plan, shards: list[Solver], images: LabelledImages, prepared: Prepared
+) -> dict[str, Any]:
+    searched = np.concatenate(list(plan.images(images).values()))
+    made = np.concatenate([solver.steps for solver in shards]).tolist()
+    never = [c for c, steps in zip(plan.classes, made, strict=True) if steps == 0]
     if never:
         names = ", ".join(images.name_of(c) for c in never[:5])
         warnings.warn(
@@ -211,11 +232,12 @@ def _describe(solver: Solver, images: LabelledImages) -> dict[str, Any]:
             "their rows are random",
             stacklevel=3,
         )
+    _warn_of_few_steps(plan, made, prepared.sites)
     return {
-        "objective": solver.objective.settings(),
-        "settings": {**plan, "classes": list(plan["classes"]), "device": solver.device.type},
-        "seed": solver.plan.seed,
-        "steps": solver.steps.tolist(),
+        "objective": objective.settings(),
+        "settings": {**asdict(plan), "classes": list(plan.classes), "device": prepared.device.type},
+        "seed": plan.seed,
+        "steps": made,
         "classes_without_steps": never,
         "data": {"search": images.fingerprint(searched)},
         "versions": versions(),
@@ -223,8 +245,24 @@ def _describe(solver: Solver, images: LabelledImages) -> dict[str, Any]:
     }
 
 
-def _to_paths(solver: Solver, prepared: Prepared, images: LabelledImages, manifest: dict[str, Any]) -> Paths:
-    classes = solver.plan.classes
+def _warn_of_few_steps(plan: Plan, made: list[int], sites: Sites) -> None:
+    """Scores start at N(0, 1), a vector of length sqrt(channels), and each step moves them by `rate` at most."""
+    widest = max(sites, key=lambda site: site.channels)
+    start, reach = widest.channels**0.5, max(made) * plan.rate
+    if 0 < reach < start:
+        warnings.warn(
+            f"{max(made)} steps of {plan.rate:g} move scores by at most {reach:.3g}, those of {widest.name!r} start at "
+            f"length {start:.3g}: masks are still mostly the random start; raise passes, rate or images a class",
+            FewStepsWarning,
+            stacklevel=4,
+        )
+
+
+def _to_paths(shards: list[Solver], prepared: Prepared, images: LabelledImages, manifest: dict[str, Any]) -> Paths:
+    classes = [c for solver in shards for c in solver.plan.classes]
     rows = Rows.of_classes(classes, [images.name_of(c) for c in classes])
-    tables = {site.name: score.cpu() for site, score in zip(prepared.sites, solver.scores, strict=True)}
+    tables = {
+        site.name: torch.cat([solver.scores[position] for solver in shards]).cpu()
+        for position, site in enumerate(prepared.sites)
+    }
     return Paths({name: score > 0 for name, score in tables.items()}, rows, prepared.sites, manifest, tables)

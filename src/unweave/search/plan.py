@@ -25,7 +25,8 @@ class Plan:
 
     Each of `classes` has its own row of scores, its own mini-batches of `batch` images in an order keyed by
     (seed, class, pass), and its own steps of length `rate`; `rows_per_batch` classes share one pass through the
-    network. `kept`: whether what the untouched network does is kept between passes.
+    network. `classes_per_shard` classes are searched from the first pass to the last before the next ones begin (None:
+    all together). `kept`: whether what the untouched network does on a shard's images is kept between its passes.
 
     Raises
     ------
@@ -39,13 +40,14 @@ class Plan:
     rate: float = 0.1
     batch: int = 16
     rows_per_batch: int = 1
+    classes_per_shard: int | None = None
     augment: str = "none"
     precision: str = "float32"
     kept: bool = False
     limit_per_class: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("passes", "batch", "rows_per_batch", "limit_per_class"):
+        for name in ("passes", "batch", "rows_per_batch", "classes_per_shard", "limit_per_class"):
             value = getattr(self, name)
             if value is not None and not (_is_whole(value) and value >= 1):
                 raise SettingError(f"{name} must be a whole number from 1, found {value!r}")
@@ -59,6 +61,19 @@ class Plan:
             raise SettingError(f"no precision {self.precision!r}; there are {', '.join(PRECISIONS)}")
         if self.kept and self.augment != "none":
             raise SettingError("keep_activations needs augment='none': augmented images differ from pass to pass")
+
+    def shards(self) -> list[Plan]:
+        """A plan for each group of classes that is searched together; rows do not see each other, so groups do not
+        change the result."""
+        size = self.classes_per_shard or len(self.classes)
+        groups = [self.classes[start : start + size] for start in range(0, len(self.classes), size)]
+        return [replace(self, classes=group, rows_per_batch=min(self.rows_per_batch, len(group))) for group in groups]
+
+    def batches_per_pass(self, data: LabelledImages) -> int:
+        """Batches of one pass, all shards together."""
+        counts = [[len(p) for p in shard.images(data).values()] for shard in self.shards()]
+        groups = [c[i : i + self.rows_per_batch] for c in counts for i in range(0, len(c), self.rows_per_batch)]
+        return sum(-(-max(group) // self.batch) for group in groups)
 
     def images(self, data: LabelledImages) -> dict[int, np.ndarray]:
         """Positions of each class's images."""
@@ -98,14 +113,13 @@ def make_plan(
         If a class has no images, or labels do not fit the network's outputs.
     """
     chosen = _chosen_classes(data, classes, prepared.captured.classes)
-    together = _rows_per_batch(prepared, batch) if rows_per_batch is None else rows_per_batch
     plan = Plan(
         classes=tuple(chosen),
         seed=seed,
         passes=passes,
         rate=float(rate),
         batch=batch,
-        rows_per_batch=min(together, len(chosen)),
+        rows_per_batch=1 if rows_per_batch is None else rows_per_batch,
         augment=augment,
         precision=precision,
         kept=bool(keep_activations),
@@ -115,8 +129,12 @@ def make_plan(
         raise SettingError("precision bfloat16 needs a float32 network")
     if augment != "none" and len(prepared.sites.image_shape) != 3:
         raise SettingError(f"augmentation needs images [channels, height, width], found {prepared.sites.image_shape}")
+    together = _rows_per_batch(prepared, batch) if rows_per_batch is None else rows_per_batch
+    plan = replace(plan, rows_per_batch=min(together, len(chosen)))
     may_keep = keep_activations is None and passes > 1 and augment == "none"
-    return replace(plan, kept=True) if may_keep and _fits(prepared, data, plan) else plan
+    if may_keep and (together := _classes_that_fit(prepared, data, plan)):
+        return replace(plan, kept=True, classes_per_shard=together if together < len(chosen) else None)
+    return plan
 
 
 def _chosen_classes(images: LabelledImages, wanted: Sequence[int] | None, outputs: int) -> list[int]:
@@ -127,12 +145,13 @@ def _chosen_classes(images: LabelledImages, wanted: Sequence[int] | None, output
         )
     if wanted is None:
         return present
-    missing = sorted(set(wanted) - set(present))
+    chosen = sorted(int(c) for c in wanted)
+    missing = sorted(set(chosen) - set(present))
     if missing:
         raise DataError(f"no images of class {', '.join(map(str, missing[:5]))}; there are images of {len(present)}")
-    if len(set(wanted)) != len(wanted) or not wanted:
+    if len(set(chosen)) != len(chosen) or not chosen:
         raise SettingError("classes must name at least one class, each once")
-    return sorted(wanted)
+    return chosen
 
 
 def _rows_per_batch(prepared: Prepared, batch: int) -> int:
@@ -143,8 +162,11 @@ def _rows_per_batch(prepared: Prepared, batch: int) -> int:
     return max(1, _CUDA_BATCH_IMAGES // batch)
 
 
-def _fits(prepared: Prepared, data: LabelledImages, plan: Plan) -> bool:
-    count = sum(len(positions) for positions in plan.images(data).values())
+def _classes_that_fit(prepared: Prepared, data: LabelledImages, plan: Plan) -> int:
+    """How many classes at once have activations that fit in memory; 0 if too few for it to be worth while."""
     itemsize = torch.empty(0, dtype=prepared.dtype).itemsize
     one = bytes_per_image(prepared.sites, prepared.sites.image_shape, prepared.captured.classes, itemsize)
-    return count * one <= available_memory(prepared.device)
+    largest = max(len(positions) for positions in plan.images(data).values())
+    fitting = min(int(available_memory(prepared.device) // (one * largest)), len(plan.classes))
+    # A shard smaller than half a batch would run the network on fewer images than it runs fastest with.
+    return fitting if 2 * fitting >= plan.rows_per_batch else 0

@@ -15,6 +15,7 @@ from unweave.network.folding import channels_last, fold_batch_norms, to_device
 from unweave.network.graph import NetworkGraph
 from unweave.network.sites import Level, Sites, nodes_of_sites, sites_of
 from unweave.network.tapping import Multiplier, TappedNetwork
+from unweave.search.reference import observe
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ def _self_test(network: nn.Module, images: LabelledImages, prepared: Prepared, l
         ones = [torch.ones(site.channels, device=prepared.device, dtype=prepared.dtype) for site in prepared.sites]
         here = prepared.tapped(batch.to(prepared.device), Multiplier(prepared.sites, ones)).to(own.device)
     if not torch.isfinite(own).all():
+        observe(prepared.tapped, batch.to(prepared.device))  # names the site
         raise NumericError("the network's class scores contain NaN or infinity for the given images")
     difference = float((own - here).abs().max())
     if difference > 1e-3 * max(1.0, float(own.abs().max())):

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from unweave.data.augmentation import augment_batch
 from unweave.data.labelled import LabelledImages
-from unweave.errors import NumericError
+from unweave.errors import DataError, NumericError
 from unweave.network.tapping import Multiplier, TappedNetwork
 from unweave.randomness import normal, order
 from unweave.search.chain import SearchTap
@@ -109,11 +109,8 @@ class Solver:
         a full step.
         """
         objective, plan = self.objective, self.plan
-        members = _membership([len(images) for _, images in batch], self.device, self.dtype)
-        labels = torch.cat([torch.full((len(i),), plan.classes[row]) for row, i in batch]).to(self.device)
-        counted = members
-        if objective.only_correct:
-            counted = members * (reference.scores.argmax(1) == labels).to(self.dtype)
+        members, counted = self._members(batch, reference)
+        labels = self._labels(batch)
         active = counted.sum(1) > 0
         scale = objective.scale(len(self.sites))
         class_weight = (members / members.sum(1, keepdim=True)).sum(0) * scale
@@ -131,6 +128,16 @@ class Solver:
                 table.index_copy_(0, rows, stepped.detach())
         self.steps[[row for row, _ in batch]] += active.cpu().numpy()
         return class_loss.detach().mean()
+
+    def _labels(self, batch: list[tuple[int, np.ndarray]]) -> Tensor:
+        return torch.cat([torch.full((len(i),), self.plan.classes[row]) for row, i in batch]).to(self.device)
+
+    def _members(self, batch: list[tuple[int, np.ndarray]], reference: Reference) -> tuple[Tensor, Tensor]:
+        """`[rows, images]` twice: 1 where the image is the row's, and where it counts for the row's site terms too."""
+        members = _membership([len(images) for _, images in batch], self.device, self.dtype)
+        if not self.objective.only_correct:
+            return members, members
+        return members, members * (reference.scores.argmax(1) == self._labels(batch)).to(self.dtype)
 
     def _loss(
         self,
@@ -172,22 +179,35 @@ class Solver:
         """`(reconstruction error, size)` with the gates as they are: what the elbow weighs against each other.
 
         Errors are summed over sites, averaged over the images that count and then over rows; sizes likewise.
+
+        Raises
+        ------
+        DataError
+            If no image counts.
         """
-        errors, sizes, rows_seen = 0.0, 0.0, 0
+        totals, counts = np.zeros((2, len(self.steps))), np.zeros(len(self.steps))
         for batch, reference in self._measured_batches():
-            members = _membership([len(images) for _, images in batch], self.device, self.dtype)
+            members, counted = self._members(batch, reference)
             rows = torch.tensor([row for row, _ in batch], device=self.device)
             gates = [torch.sigmoid(table.index_select(0, rows)) for table in self.scores]
             used = [members.T @ gate for gate in gates]
             recorder = _Measuring(Multiplier(self.sites, used))
             with torch.no_grad(), self.autocast():
                 self.tapped(reference.images, recorder)
-            values = zip(gates, recorder.values, reference.activations, strict=True)
-            for gate, gated, untouched in values:
-                errors += float(self.objective.reconstruction_error(gated, untouched).mean()) * len(batch)
-                sizes += float(self.objective.size(gate, gated)) * len(batch)
-            rows_seen += len(batch)
-        return errors / rows_seen, sizes / rows_seen
+            for part, (row, _) in enumerate(batch):
+                mine = counted[part] > 0
+                images = int(mine.sum())
+                if images == 0:
+                    continue
+                counts[row] += images
+                for gate, gated, untouched in zip(gates, recorder.values, reference.activations, strict=True):
+                    error = self.objective.reconstruction_error(gated[mine], untouched[mine]).mean()
+                    size = self.objective.size(gate[part : part + 1], gated[mine])
+                    totals[:, row] += images * float(error), images * float(size)
+        if not counts.any():
+            raise DataError("the network classifies no image of these classes correctly: there is nothing to measure")
+        means = totals[:, counts > 0] / counts[counts > 0]
+        return float(means[0].mean()), float(means[1].mean())
 
     def _measured_batches(self) -> Iterator[tuple[list[tuple[int, np.ndarray]], Reference]]:
         batches = self.batches(0)

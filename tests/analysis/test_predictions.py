@@ -1,0 +1,88 @@
+"""What a network says of images through given masks."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.analysis.by_hand import ReadOut, keeping, pictures
+from tests.tiny import labelled_noise
+from unweave.analysis.predictions import Predictor, class_rows, image_batches
+from unweave.data.labelled import labelled
+from unweave.errors import MismatchError, PathsError
+from unweave.network.sites import find_sites
+from unweave.paths import Paths, Rows
+from unweave.paths.restrict import restrict
+
+IMAGES = pictures([0, 1, 2, 3]).tensors[0]
+
+
+def test_predictions_are_those_of_the_network_and_of_its_rows():
+    network = ReadOut()
+    predictor = Predictor.of(network, keeping(network, [[0], [0, 2]]))
+    assert predictor.original(IMAGES).tolist() == [0, 1, 2, 3]
+    assert predictor.through(0, IMAGES).tolist() == [0, 3, 3, 3]
+    assert predictor.through(1, IMAGES).tolist() == [0, 3, 2, 3]
+
+
+def test_rows_of_other_paths_can_be_used():
+    network = ReadOut()
+    predictor = Predictor.of(network, keeping(network, [[0]]))
+    assert predictor.through(0, IMAGES, keeping(network, [[1]])).tolist() == [3, 1, 3, 3]
+    assert predictor.through(0, IMAGES).tolist() == [0, 3, 3, 3]
+
+
+def test_predictions_agree_with_the_restricted_network(network):
+    images, _ = labelled_noise(40).tensors
+    sites = find_sites(network, images[:2])
+    masks = {site.name: torch.rand(2, site.channels) > 0.3 for site in sites}
+    paths = Paths.from_masks(masks, network, images[:2], classes=[0, 1])
+    predictor = Predictor.of(network, paths)
+    with torch.no_grad():
+        assert predictor.original(images).tolist() == network(images).argmax(1).tolist()
+        for row in (0, 1):
+            expected = restrict(network, paths[row])(images).argmax(1)
+            assert predictor.through(row, images).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_predictors_work_where_gradients_are_off(mode):
+    network = ReadOut()
+    with mode():
+        predictor = Predictor.of(network, keeping(network, [[0]]))
+        assert predictor.through(0, IMAGES).tolist() == [0, 3, 3, 3]
+
+
+def test_network_is_left_as_it_was():
+    network = ReadOut().train()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    Predictor.of(network, keeping(network, [[0]])).original(IMAGES)
+    assert network.training
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in network.parameters())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+def test_another_network_is_refused():
+    network, other = ReadOut(), ReadOut()
+    with torch.no_grad():
+        other.conv.weight[0] = 2
+    with pytest.raises(MismatchError, match=r"first difference at 'conv.weight'"):
+        Predictor.of(other, keeping(network, [[0]]))
+
+
+def test_class_rows_are_the_classes():
+    network = ReadOut()
+    assert class_rows(keeping(network, [[0], [1]], [1, 3]), "it") == [1, 3]
+    paths = keeping(network, [[0], [1]])
+    inputs = Paths(paths.masks, Rows.of_inputs(2), paths.sites, {})
+    with pytest.raises(PathsError, match="it is about classes; these paths' rows are inputs"):
+        class_rows(inputs, "it")
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(0, []), (1, [1]), (64, [64]), (130, [64, 64, 2])])
+def test_images_come_in_batches_in_the_order_asked_for(count, sizes):
+    data, steps = labelled(pictures([0, 1, 2, 3] * 50)), []
+    positions = np.arange(count)[::-1]
+    batches = list(image_batches(data, positions, steps.append))
+    assert [len(images) for _, images in batches] == sizes == steps
+    assert [p for chosen, _ in batches for p in chosen.tolist()] == positions.tolist()
+    assert all(torch.equal(images, data.images(chosen)) for chosen, images in batches)

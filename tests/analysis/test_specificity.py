@@ -1,0 +1,146 @@
+"""Own class against other classes, on a network whose answers are obvious."""
+
+import math
+
+import pytest
+import torch
+
+from tests.analysis.by_hand import ReadOut, as_searched, keeping, pictures
+from unweave.analysis import specificity as module
+from unweave.analysis.accuracy import accuracy
+from unweave.analysis.specificity import specificity
+from unweave.data.labelled import labelled
+from unweave.errors import DataError, MismatchError, PathsError, SettingError
+from unweave.paths import Paths
+
+EVERY = pictures([0, 1, 2, 3] * 3)
+
+
+def test_own_and_false_accepts_are_those_worked_out_by_hand():
+    network = ReadOut()
+    # Row 3 keeps nothing and calls everything by the default class; row 2 has lost its own channel.
+    table = specificity(network, keeping(network, [[0], [0, 1, 2, 3], [0], []]), EVERY, controls=0)
+    assert table["own"] == (1.0, 1.0, 0.0, 1.0)
+    assert table["false_accepts"] == (0.0, 0.0, 0.0, 1.0)
+    assert table["balanced"] == (1.0, 1.0, 0.5, 0.5)
+    assert table["original_balanced"] == (1.0, 1.0, 1.0, 1.0)
+    assert table.summary["false_accepts"] == 0.25
+
+
+def test_false_accepts_are_shares_of_the_other_classes_images():
+    network = ReadOut()
+    # Six images are not of class 0; two of them show what class 0 looks like. Row 3 also calls class 1 and 2 its own.
+    data = pictures([0, 0, 0, 0, 1, 2, 3, 3], [0, 0, 1, 2, 1, 2, 3, 3])
+    table = specificity(network, keeping(network, [[0], [3]], [0, 3]), data, controls=0)
+    assert table["own"] == (1.0, 1.0)
+    assert table["false_accepts"] == (2 / 6, 6 / 6)
+    assert table["original_false_accepts"] == (2 / 6, 0.0)
+    assert table["balanced"] == pytest.approx((5 / 6, 0.5))
+
+
+def test_own_is_what_accuracy_measures():
+    network = ReadOut()
+    data = pictures([0, 1, 2, 3, 0, 1, 2, 3], [0, 1, 2, 3, 1, 2, 3, 0])
+    paths = keeping(network, [[0, 1], [1], [0], [3]])
+    measured, table = accuracy(network, paths, data), specificity(network, paths, data, controls=0)
+    assert table["own"] == measured["sub_architecture"]
+    assert table["original_own"] == measured["original"]
+
+
+def test_batches_do_not_change_the_shares():
+    network = ReadOut()
+    data = pictures([0] * 100 + [1] * 50 + [0] * 30, [0] * 100 + [1] * 80)
+    table = specificity(network, keeping(network, [[0], [1]]), data, controls=0)
+    assert table["own"] == (1.0, 50 / 80)
+    assert table["false_accepts"] == (30 / 80, 0.0)
+
+
+def test_random_masks_keep_as_many_channels_and_their_shares_are_averaged():
+    network = ReadOut()
+    # With one channel kept, class 0 is right exactly where the draw is channel 0.
+    paths = keeping(network, [[0], [1]])
+    draws = [paths.random_control(5 + draw).masks["relu:0"] for draw in range(4)]
+    table = specificity(network, paths, EVERY, controls=4, seed=5)
+    assert all(draw.sum(1).tolist() == [1, 1] for draw in draws)
+    assert table["random_own"] == tuple(sum(bool(d[row, row]) for d in draws) / 4 for row in (0, 1))
+    assert table["random_false_accepts"] == (0.0, 0.0)
+
+
+def test_random_mask_of_all_channels_is_the_whole_network():
+    network = ReadOut()
+    table = specificity(network, keeping(network, [range(4)] * 4), EVERY, controls=2)
+    for column in ("own", "false_accepts", "balanced"):
+        assert table[f"random_{column}"] == table[f"original_{column}"] == table[column]
+
+
+def test_without_controls_there_are_no_random_columns():
+    network = ReadOut()
+    table = specificity(network, keeping(network, [[0]]), EVERY, controls=0)
+    assert not [name for name in table.columns if name.startswith("random")]
+
+
+def test_others_limits_the_images_of_other_classes():
+    network = ReadOut()
+    table = specificity(network, keeping(network, [[]], [3]), pictures([0] * 20 + [3] * 5), others=4, controls=0)
+    assert table["false_accepts"] == (1.0,)
+    assert table.title == "Own class and other classes, 9 images"
+    everything = specificity(network, keeping(network, [[]], [3]), pictures([0] * 20 + [3] * 5), controls=0)
+    assert everything.title == "Own class and other classes, 25 images"
+
+
+def test_other_images_are_drawn_by_seed_and_class():
+    images = labelled(pictures([0] * 50 + [1] * 50 + [2] * 50))
+    first = module._foreign(images, 1, 10, 0)
+    assert len(first) == 10
+    assert 1 not in images.labels[first]
+    assert first.tolist() == module._foreign(images, 1, 10, 0).tolist()
+    assert first.tolist() != module._foreign(images, 1, 10, 1).tolist()
+    assert module._foreign(images, 1, 100, 0).tolist() == [*range(50), *range(100, 150)]
+
+
+def test_class_without_images_has_nan_and_is_left_out_of_the_means():
+    network = ReadOut()
+    table = specificity(network, keeping(network, [[0], [1], [2]]), pictures([0, 1, 3]), controls=1)
+    assert table["own"][:2] == (1.0, 1.0)
+    assert math.isnan(table["own"][2])
+    assert math.isnan(table["balanced"][2])
+    assert table["false_accepts"] == (0.0, 0.0, 0.0)
+    assert table.summary["own"] == 1.0
+
+
+def test_images_of_one_class_alone_say_nothing_of_false_accepts():
+    network = ReadOut()
+    table = specificity(network, keeping(network, [[0]]), pictures([0, 0]), controls=1)
+    assert table["own"] == (1.0,)
+    assert math.isnan(table["false_accepts"][0])
+    assert math.isnan(table.summary["false_accepts"])
+
+
+def test_settings_below_zero_are_refused():
+    network = ReadOut()
+    with pytest.raises(SettingError, match="controls must be at least 0, found -1"):
+        specificity(network, keeping(network, [[0]]), EVERY, controls=-1)
+    with pytest.raises(SettingError, match="others must be at least 0, found -2"):
+        specificity(network, keeping(network, [[0]]), EVERY, others=-2)
+
+
+def test_rows_data_and_network_that_do_not_fit_are_refused():
+    network, other = ReadOut(), ReadOut()
+    with torch.no_grad():
+        other.classifier.bias[0] = 1
+    inputs = Paths.from_masks({"relu:0": torch.ones(2, 4, dtype=torch.bool)}, network, torch.zeros(2, 4, 2, 2))
+    with pytest.raises(PathsError, match="specificity is about classes"):
+        specificity(network, inputs, EVERY)
+    with pytest.raises(DataError, match="none of the paths' classes has images"):
+        specificity(network, keeping(network, [[0]]), pictures([1, 2]))
+    with pytest.raises(MismatchError, match=r"classifier.bias"):
+        specificity(other, keeping(network, [[0]]), EVERY)
+
+
+def test_table_says_that_the_search_saw_the_images():
+    network, images = ReadOut(), labelled(EVERY)
+    paths = keeping(network, [[0], [1], [2], [3]])
+    positions = torch.cat([torch.arange(c, 12, 4) for c in range(4)]).numpy()
+    seen = as_searched(paths, images, positions, classes=[0, 1, 2, 3], limit_per_class=None)
+    assert specificity(network, seen, EVERY, controls=0).title.endswith(", 12 images THAT THE SEARCH SAW")
+    assert specificity(network, paths, EVERY, controls=0).title.endswith(", 12 images")
