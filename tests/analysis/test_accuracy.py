@@ -127,6 +127,12 @@ def test_bins_contain_their_upper_edge(share, position):
     assert _histogram([share], [share])["original"] == expected
 
 
+def test_last_bit_of_a_share_does_not_move_it_to_the_next_bin():
+    share = 0.1 + 0.2 + 0.4
+    assert share > 0.7
+    assert _histogram([share], [share])["original"][5:8] == (0, 1, 0)
+
+
 def test_histogram_counts_both_columns_and_leaves_out_classes_without_images():
     table = _histogram([0.0, 0.1, 0.95, math.nan], [1.0, 1.0, 0.15, math.nan])
     assert table["original"] == (2, 0, 0, 0, 0, 0, 0, 0, 0, 1)

@@ -31,13 +31,13 @@ class Parts(nn.Module):
         return sum(part(images).flatten(1).sum(1, keepdim=True) for part in self.parts) * torch.ones(2)
 
 
-def last_layouts(forwards, shape=(1, 4, 6, 8)):
-    """The layout of what each of `forwards` returns."""
+def followed(forwards, shape=(1, 4, 6, 8)):
+    """The layouts of all values of each of `forwards`, in order."""
     captured = capture(Parts(forwards).eval(), torch.zeros(shape))
     where = layouts(captured.graph)
     inside = [(captured.names.get(node.name, ""), layout) for node, layout in where.items()]
     return [
-        [layout for name, layout in inside if name.startswith((f"parts.{position}/", f"parts.{position}."))][-1]
+        [layout for name, layout in inside if name.startswith((f"parts.{position}/", f"parts.{position}."))]
         for position in range(len(forwards))
     ]
 
@@ -101,7 +101,8 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def found():
-    return dict(zip(CASES, last_layouts([forward for forward, _ in CASES.values()]), strict=True))
+    values = followed([forward for forward, _ in CASES.values()])
+    return {case: layouts[-1] for case, layouts in zip(CASES, values, strict=True)}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -110,16 +111,20 @@ def test_channels_are_followed_through(case, found):
 
 
 def test_batch_behind_or_merged_with_positions_is_not_first():
-    behind, merged = last_layouts([lambda n, x: x.permute(2, 0, 1, 3).relu(), lambda n, x: x.flatten(0, 1).relu()])[:2]
-    assert behind == Layout(2, 4, True, batch_first=False)
-    assert merged == lost(batch_first=False)
+    behind, merged = followed(
+        [
+            lambda n, x: x.permute(2, 0, 1, 3).relu().permute(1, 0, 2, 3),
+            lambda n, x: x.permute(0, 2, 3, 1).flatten(0, 2).relu().unflatten(0, (-1, 6, 8)),
+        ]
+    )
+    assert behind[1] == Layout(2, 4, True, batch_first=False)
+    assert merged[2] == Layout(1, 4, True, batch_first=False)
 
 
 def test_vectors_have_channels_and_no_positions():
-    assert last_layouts([lambda n, x: x.relu(), lambda n, x: n.linear(x)], (1, 8)) == [
-        Layout(1, 8, False),
-        Layout(1, 7, False),
-    ]
+    kept, mixed = followed([lambda n, x: x.relu(), lambda n, x: n.linear(x)], (1, 8))
+    assert kept[-1] == Layout(1, 8, False)
+    assert mixed[-1] == Layout(1, 7, False)
 
 
 def test_shape_that_depends_on_values_is_refused():

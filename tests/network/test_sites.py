@@ -152,7 +152,7 @@ class CifarResNet(nn.Module):
         return self.classifier(functional.avg_pool2d(values, values.shape[-1]).flatten(1))
 
 
-@pytest.mark.parametrize(("depth", "count"), [(20, 10), (44, 22), (56, 28)])
+@pytest.mark.parametrize(("depth", "count"), [(20, 10), (56, 28)])
 def test_cifar_resnets_have_a_site_after_the_stem_and_every_block(depth, count):
     captured = capture(CifarResNet(depth), IMAGES)
     sites = sites_of(captured, "block")

@@ -1,5 +1,6 @@
 """Networks by name, and weights from files that cannot run code."""
 
+import os
 import pickle
 import sys
 import types
@@ -219,23 +220,23 @@ def test_network_is_unchanged_where_weights_do_not_fit(tmp_path):
 
 
 class _Villain:
-    """Touches a file when it is unpickled."""
+    """Makes a folder when it is unpickled."""
 
     def __init__(self, target):
         self.target = target
 
     def __reduce__(self):
-        return open, (str(self.target), "w")
+        return os.mkdir, (str(self.target),)
 
 
 @pytest.mark.parametrize("save", [torch.save, lambda value, file: file.write_bytes(pickle.dumps(value))])
 @pytest.mark.parametrize("wrap", [lambda villain: villain, lambda villain: {"state_dict": {}, "extra": villain}])
 def test_pickle_with_code_is_refused_and_its_code_does_not_run(tmp_path, save, wrap):
-    touched, file = tmp_path / "touched", tmp_path / "weights.pth"
-    save(wrap(_Villain(touched)), file)
+    made, file = tmp_path / "made", tmp_path / "weights.pth"
+    save(wrap(_Villain(made)), file)
     with pytest.raises(SettingError, match=r"weights.pth cannot be read as weights alone"):
         load_weights(TinyPlain(), file)
-    assert not touched.exists()
+    assert not made.exists()
 
 
 def test_whole_pickled_network_is_refused(tmp_path):

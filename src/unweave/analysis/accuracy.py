@@ -99,7 +99,7 @@ def accuracy_histogram(table: Table) -> Table:
     for column in ("original", "sub_architecture"):
         percent = 100 * np.asarray(table[column], dtype=float)
         percent = percent[~np.isnan(percent)]
-        # Rounded first: 0.7 * 100 is a little more than 70, which belongs to (60, 70].
+        # Rounded first: a share that is 70 % but for the last bit, as a mean may be, belongs to (60, 70].
         bins = np.clip(np.ceil(np.round(percent, 9) / 10) - 1, 0, 9).astype(int)
         counts[column] = tuple(int(n) for n in np.bincount(bins, minlength=10))
     names = tuple(f"{'[' if low == 0 else '('}{low}, {low + 10}]" for low in BINS[:-1])

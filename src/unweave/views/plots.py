@@ -122,8 +122,8 @@ def plot_similarity_matrix(result: Similarity) -> Figure:
     figure.colorbar(image, ax=axes, shrink=0.75)
     if count <= 60:
         names = [short(name, 18) for name in result.names]
-        axes.set_xticks(range(count), names, rotation=60, ha="right", fontsize=7)
-        axes.set_yticks(range(count), names, fontsize=7)
+        axes.set_xticks(range(count), names, rotation=60, ha="right", fontsize=7, parse_math=False)
+        axes.set_yticks(range(count), names, fontsize=7, parse_math=False)
     if count <= 12:
         middle = (np.nanmin(shown) + np.nanmax(shown)) / 2
         for i in range(count):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import warnings
 from pathlib import Path
 
 from matplotlib import rc_context
@@ -37,7 +38,7 @@ def label_sites(axes: Axes, names: tuple[str, ...]) -> None:
     """Sites along the horizontal axis, in forward order; by name where they fit, else every so many."""
     every = max(1, -(-len(names) // 30))
     positions = range(0, len(names), every)
-    axes.set_xticks(list(positions), [short(names[p]) for p in positions], rotation=60, ha="right", fontsize=7)
+    axes.set_xticks(list(positions), [short(names[p]) for p in positions], rotation=60, ha="right", fontsize=7, parse_math=False)
     axes.set_xlabel("site, in forward order" + (f" (every {every}th named)" if every > 1 else ""), fontsize=9)
 
 
@@ -50,7 +51,9 @@ def save_figure(figure: Figure, stem: str | Path) -> list[Path]:
         with replacing(target) as draft:
             metadata = {"Date": None} if kind == "svg" else {"Software": None}
             # Without a salt, identifiers inside the SVG differ from run to run.
-            with rc_context({"svg.hashsalt": "unweave"}):
+            with rc_context({"svg.hashsalt": "unweave"}), warnings.catch_warnings():
+                # A class name in a script that the font lacks is drawn as boxes; the tables have it in full.
+                warnings.filterwarnings("ignore", "Glyph .* missing from font")
                 figure.savefig(draft, format=kind, dpi=130, metadata=metadata)
         written.append(target)
     return written

@@ -1,0 +1,59 @@
+"""A user's own file, and a way to run commands as a user does."""
+
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+from unweave.cli import main
+
+USER_FILE = """
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+from unweave.zoo.digits import DigitsNetwork
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 8, 3, padding=1), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10),
+    )
+
+
+def not_a_network():
+    return 3
+
+
+def images():
+    return TensorDataset(torch.randn(40, 1, 8, 8, generator=torch.Generator().manual_seed(1)), torch.arange(40) % 10)
+"""
+
+
+@dataclass
+class Ran:
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def user_file(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(USER_FILE)
+    return file
+
+
+@pytest.fixture
+def unweave(monkeypatch, capsys):
+    """Run `unweave ARGUMENTS` in this process, through the entry point that users have."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["unweave", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            main.run()
+        printed = capsys.readouterr()
+        return Ran(int(stopped.value.code or 0), printed.out, printed.err)
+
+    return run

@@ -1,0 +1,156 @@
+"""The commands, used as a user would, on a network and data of the user's own file."""
+
+import json
+
+import pytest
+
+from unweave.paths import Paths
+
+SEARCH = ("--objective", "variational", "--beta", "0.1", "--passes", "2", "--limit-per-class", "4")
+
+
+@pytest.fixture
+def run(unweave, user_file, tmp_path):
+    """A finished search."""
+    folder = tmp_path / "run"
+    ran = unweave(
+        "disentangle", f"{user_file}:network", f"{user_file}:images", "--validation", "digits", "--out", folder, *SEARCH
+    )
+    assert ran.status == 0, ran.err
+    return folder
+
+
+@pytest.mark.parametrize("command", ["demo", "sites", "disentangle", "analyse"])
+def test_every_command_has_help_with_an_example(unweave, command):
+    ran = unweave(command, "--help")
+    assert ran.status == 0
+    assert f"Example: unweave {command}" in " ".join(ran.out.split())
+
+
+def test_sites_lists_names_channels_and_shapes(unweave, user_file):
+    ran = unweave("sites", f"{user_file}:network", "--input", "1x8x8")
+    assert ran.status == 0
+    assert "2 sites, 14 channels" in ran.out
+    assert "1/relu:0" in ran.out
+    assert "6 x 8 x 8" in ran.out
+
+
+def test_sites_as_json_is_one_object(unweave, user_file):
+    listed = json.loads(unweave("sites", f"{user_file}:network", "--input", "1x8x8", "--json").out)
+    assert [site["channels"] for site in listed["sites"]] == [6, 8]
+
+
+def test_sites_by_name(unweave, user_file):
+    ran = unweave("sites", f"{user_file}:network", "--input", "1x8x8", "--level", "0/conv2d:0", "--json")
+    assert [site["name"] for site in json.loads(ran.out)["sites"]] == ["0/conv2d:0"]
+
+
+def test_disentangle_writes_paths_that_load_and_says_what_next(unweave, user_file, run):
+    paths = Paths.load(run / "paths.safetensors")
+    assert len(paths) == 10
+    assert paths.manifest["objective"]["name"] == "variational"
+    assert paths.manifest["data"].keys() == {"search", "validation"}
+
+
+def test_disentangle_searches_the_named_classes_only(unweave, user_file, tmp_path):
+    ran = unweave(
+        "disentangle",
+        f"{user_file}:network",
+        "digits",
+        "--out",
+        tmp_path / "few",
+        *SEARCH,
+        "--classes",
+        "two,7",
+        "--json",
+    )
+    assert json.loads(ran.out)["rows"] == ["two", "seven"]
+
+
+def test_analyse_writes_tables_and_figures_for_every_measure(unweave, run):
+    ran = unweave("analyse", run)
+    assert ran.status == 0, ran.err
+    for name in ("accuracy", "accuracy_histogram", "specificity", "usage", "similarity", "similarity_matrix"):
+        assert json.loads((run / "tables" / f"{name}.json").read_text())["columns"]
+        assert (run / "tables" / f"{name}.csv").stat().st_size > 0
+    for name in ("accuracy", "specificity", "usage", "similarity", "similarity_matrix"):
+        assert (run / "figures" / f"{name}.png").stat().st_size > 0
+        assert (run / "figures" / f"{name}.svg").stat().st_size > 0
+    assert "449 images" in ran.out
+
+
+def test_analyse_one_measure_as_json(unweave, run):
+    found = json.loads(unweave("analyse", run, "--measure", "usage", "--json").out)
+    assert found["tables"].keys() == {"usage"}
+    assert not (run / "tables" / "accuracy.json").exists()
+
+
+def test_analyse_says_when_the_images_are_those_of_the_search(unweave, user_file, run):
+    ran = unweave("analyse", run, "--data", f"{user_file}:images", "--measure", "accuracy")
+    assert "THAT THE SEARCH SAW" in ran.out
+
+
+def test_analyse_refuses_the_run_after_its_network_changed(unweave, user_file, run):
+    user_file.write_text(user_file.read_text().replace("manual_seed(0)", "manual_seed(5)"))
+    ran = unweave("analyse", run, "--measure", "accuracy")
+    assert ran.status == 2
+    assert "another network" in ran.err
+    assert "'0.weight'" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("sites", "nothing"), "no model 'nothing'"),
+        (("sites", "missing.py:f"), "no file missing.py"),
+        (("sites", "{file}:nothing"), "has no function 'nothing'; it has"),
+        (("sites", "{file}:not_a_network"), "returned int"),
+        (("sites", "{file}:network", "--input", "1xeight"), "--input must be a shape"),
+        (("sites", "{file}:network", "--input", "1x8x8", "--level", "blocks"), "no level 'blocks'"),
+        (("sites", "{file}:network", "--input", "3x8x8"), "cannot be captured"),
+        (("sites", "torchvision:nothing", "--weights", "random"), "no classification network 'nothing'"),
+        (("disentangle", "{file}:network", "digit", "--out", "{out}"), "no data 'digit'"),
+        (("disentangle", "{file}:network", "imagefolder:{out}", "--out", "{out}"), "give --preprocess"),
+        (
+            ("disentangle", "{file}:network", "imagefolder:{out}", "--preprocess", "unit", "--out", "{out}"),
+            "no images below",
+        ),
+        (
+            ("disentangle", "{file}:network", "digits", "--out", "{out}", "--beta", "x"),
+            "--beta must be a number or elbow",
+        ),
+        (("disentangle", "{file}:network", "digits", "--out", "{out}", "--objective", "x"), "no objective 'x'"),
+        (("disentangle", "{file}:network", "digits", "--out", "{out}", "--classes", "ten"), "no class 'ten'"),
+        (("disentangle", "{file}:network", "digits", "--out", "{out}", "--device", "moon"), "device 'moon'"),
+        (("disentangle", "{file}:network", "digits", "--out", "{out}", "--augment", "x"), "no augmentation 'x'"),
+        (("analyse", "{out}"), "not a run folder"),
+    ],
+    ids=lambda value: " ".join(map(str, value[:2])) if isinstance(value, tuple) else "",
+)
+def test_bad_input_is_one_line_and_status_2_and_writes_nothing(unweave, user_file, tmp_path, arguments, message):
+    out = tmp_path / "out"
+    ran = unweave(*(a.format(file=user_file, out=out) for a in arguments))
+    assert ran.status == 2
+    assert message in ran.err
+    assert len(ran.err.strip().splitlines()) == 1
+    assert ran.out == ""
+    assert not out.exists()
+
+
+def test_an_unknown_measure_is_refused_before_any_work(unweave, run):
+    ran = unweave("analyse", run, "--measure", "beauty")
+    assert ran.status == 2
+    assert "no measure 'beauty'; there are accuracy" in ran.err
+
+
+def test_measures_that_need_images_say_how_to_give_them(unweave, user_file, tmp_path):
+    folder = tmp_path / "bare"
+    assert unweave("disentangle", f"{user_file}:network", "digits", "--out", folder, *SEARCH).status == 0
+    ran = unweave("analyse", folder, "--measure", "accuracy")
+    assert ran.status == 2
+    assert "--data" in ran.err
+
+
+def test_progress_is_silent_where_standard_error_is_no_terminal(unweave, user_file, tmp_path):
+    ran = unweave("disentangle", f"{user_file}:network", "digits", "--out", tmp_path / "quiet", *SEARCH)
+    assert ran.err == "" or ran.err.startswith("unweave: warning:")

@@ -1,0 +1,40 @@
+"""The demo, as the README gives it: a process of its own, in an empty folder."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from unweave.paths import Paths
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    command = [sys.executable, "-c", "from unweave.cli.main import run; run()", "demo", "--json"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder, json.loads(done.stdout)
+
+
+def test_the_network_learns_the_digits(demo):
+    assert demo[1]["top1"] > 0.95
+
+
+def test_every_file_it_names_exists_below_the_demo_folder(demo):
+    folder, found = demo
+    assert len(found["files"]) > 10
+    for file in found["files"]:
+        assert file.startswith("unweave-demo/")
+        assert (folder / file).stat().st_size > 0
+
+
+def test_the_sub_architectures_load_and_are_ten(demo):
+    assert len(Paths.load(demo[0] / "unweave-demo" / "paths.safetensors")) == 10
+
+
+def test_sub_architectures_answer_their_digits_better_than_random_masks(demo):
+    summary = demo[1]["tables"]["specificity"]["summary"]
+    assert summary["own"] > 0.95
+    assert summary["own"] > summary["random_own"]
