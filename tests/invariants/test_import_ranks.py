@@ -12,8 +12,8 @@ ROOT = Path(unweave.__file__).parent
 RANKS = (
     {"errors", "files", "randomness", "progress", "tables", "versions"},
     {"network", "data"},
-    {"paths", "runs"},
-    {"zoo", "search"},
+    {"paths"},
+    {"zoo", "search", "runs"},
     {"analysis"},
     {"views"},
     {"pipeline"},

@@ -16,7 +16,7 @@ from unweave.search.objectives import OBJECTIVES
 IMAGES = torch.zeros(1, 3, 8, 8)
 
 
-class Broken(Exception):
+class UnreadableError(Exception):
     """What a data set raises in the middle of the work."""
 
 
@@ -62,7 +62,7 @@ class Images(Dataset):
     def __getitem__(self, position):
         self.read += 1
         if self.limit is not None and self.read > self.limit:
-            raise Broken(f"image {position} cannot be read")
+            raise UnreadableError(f"image {position} cannot be read")
         return self.images[position], self.targets[position]
 
 
@@ -145,7 +145,7 @@ LIMITS = {name: 20 if name.startswith("disentangle") else 5 for name in READS_IM
 CASES = [
     *((name, call, None, None) for name, call in CALLS.items()),
     *((name, call, "in capture", CaptureError) for name, call in CALLS.items()),
-    *((name, CALLS[name], "in the middle", Broken) for name in READS_IMAGES),
+    *((name, CALLS[name], "in the middle", UnreadableError) for name in READS_IMAGES),
     ("find_sites", find_unknown_site, "unknown name", SiteError),
     ("restrict", restrict_another, "another network", MismatchError),
 ]
@@ -193,7 +193,7 @@ def test_network_and_gradient_mode_are_as_before_inside_another_mode(network, pa
         if fault is None:
             assert len(search("released")(network, paths, data)) == 3
         else:
-            with pytest.raises(Broken):
+            with pytest.raises(UnreadableError):
                 search("released")(network, paths, data)
         after = snapshot(network)
     assert [part for part in before if after[part] != before[part]] == []
@@ -213,7 +213,7 @@ def test_faults_happen_in_the_middle_of_the_search(network):
         uw.disentangle(network, whole, objective=Counting(beta=0.1), passes=2, batch=3, keep_activations=False)
     complete = len(steps)
     steps.clear()
-    with pytest.raises(Broken):
+    with pytest.raises(UnreadableError):
         uw.disentangle(network, Images(network, 20), objective=Counting(beta=0.1), passes=2, batch=3, rows_per_batch=1)
     assert 0 < len(steps) < complete
 

@@ -87,8 +87,9 @@ def renamed(state, pairs):
 TWINS = [(TinyPlain, Alpha), (TinyResidual, Beta), (TinyDense, Gamma)]
 
 
-@pytest.fixture(params=TWINS, ids=lambda pair: pair[0].__name__)
+@pytest.fixture(scope="module", params=TWINS, ids=lambda pair: pair[0].__name__)
 def twins(request):
+    torch.manual_seed(0)
     first, second = (kind() for kind in request.param)
     first.randomised()
     second.load_state_dict(second.twin_state(first.state_dict()))

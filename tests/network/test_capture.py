@@ -43,12 +43,12 @@ def operations(captured):
     return [str(node.target) for node in captured.graph.nodes if node.op == "call_function"]
 
 
-@pytest.mark.parametrize("batch", [1, 2, 7])
-def test_captured_network_gives_the_same_bits_at_any_batch_size(network, batch):
-    images = torch.randn(batch, 3, 8, 8)
-    with torch.no_grad():
-        expected = network(images)
-    assert torch.equal(capture(network, IMAGES).module()(images), expected)
+def test_captured_network_gives_the_same_bits_at_any_batch_size(network):
+    module = capture(network, IMAGES).module()
+    for batch in (1, 2, 7):
+        images = torch.randn(batch, 3, 8, 8)
+        with torch.no_grad():
+            assert torch.equal(module(images), network(images))
 
 
 def test_capture_shares_every_parameter_and_buffer(network):
@@ -199,7 +199,7 @@ def test_lazy_network_without_weights_is_refused():
 
 
 def test_network_with_one_output_is_refused():
-    with pytest.raises(CaptureError, match="has one output; .* one score per class"):
+    with pytest.raises(CaptureError, match=r"has one output; .* one score per class"):
         capture(nn.Sequential(nn.Flatten(), nn.Linear(192, 1)), IMAGES)
 
 

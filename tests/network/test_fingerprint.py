@@ -87,10 +87,12 @@ def test_missing_and_additional_tensors_are_named(plain):
     part = fingerprint(plain)
     without_bias = {k: v for k, v in whole["tensors"].items() if k != "classifier.bias"}
     with pytest.raises(
-        MismatchError, match="'classifier.bias', recorded 3 float32 with content .*, here no such tensor"
+        MismatchError, match=r"'classifier\.bias', recorded 3 float32 with content .*, here no such tensor"
     ):
         check_fingerprint({**part, "tensors": without_bias}, whole)
-    with pytest.raises(MismatchError, match="'classifier.bias', recorded no such tensor, here 3 float32 with content"):
+    with pytest.raises(
+        MismatchError, match=r"'classifier\.bias', recorded no such tensor, here 3 float32 with content"
+    ):
         check_fingerprint(whole, {**part, "tensors": without_bias})
 
 

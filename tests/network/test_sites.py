@@ -1,5 +1,7 @@
 """Sites are found by one rule for any network, and where the published programs put them."""
 
+import itertools
+
 import pytest
 import torch
 import torchvision
@@ -144,7 +146,7 @@ class CifarResNet(nn.Module):
         repeats = (depth - 2) // 6
         widths = [2] * (repeats + 1) + [4] * repeats + [8] * repeats
         self.stem, self.norm = nn.Conv2d(3, 2, 3, 1, 1), nn.BatchNorm2d(2)
-        self.blocks = nn.Sequential(*(Block(a, b) for a, b in zip(widths, widths[1:], strict=False)))
+        self.blocks = nn.Sequential(*(Block(a, b) for a, b in itertools.pairwise(widths)))
         self.classifier = nn.Linear(8, 10)
 
     def forward(self, images):
@@ -293,7 +295,7 @@ def test_unknown_level_is_refused_with_the_levels(twice):
 
 @pytest.mark.parametrize("level", ["block", []])
 def test_network_without_sites_is_refused(level):
-    with pytest.raises(SiteError, match="no site was found in Linear at level .*; give a list of value names"):
+    with pytest.raises(SiteError, match=r"no site was found in Linear at level .*; give a list of value names"):
         find_sites(nn.Linear(5, 3), torch.zeros(1, 5), level)
 
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from tests.tiny import TinyPlain
 from unweave.errors import DataError, MismatchError, PathsError, SiteError
+from unweave.network.fingerprint import fingerprint
 from unweave.network.sites import find_sites
 from unweave.paths import Paths, Rows
 from unweave.paths.restrict import restrict
@@ -21,14 +22,20 @@ def images():
     return torch.randn(5, 3, 8, 8)
 
 
+@pytest.fixture(scope="module")
+def sites():
+    return find_sites(TinyPlain(), IMAGES)
+
+
 @pytest.fixture
-def paths(plain):
+def paths(plain, sites):
     """Three rows; the first keeps everything, the last nothing at the second site."""
     masks = {
         "features.1/max_pool2d:0": torch.tensor([[1, 1, 1, 1], [1, 0, 1, 0], [0, 1, 1, 1]]).bool(),
         "features.2.2/relu:0": torch.tensor([[1, 1, 1, 1, 1, 1], [0, 1, 1, 0, 1, 1], [0, 0, 0, 0, 0, 0]]).bool(),
     }
-    return Paths.from_masks(masks, plain, IMAGES, classes=[0, 1, 2], names=["cat", "dog", "bird"])
+    rows = Rows.of_classes([0, 1, 2], ["cat", "dog", "bird"])
+    return Paths(masks, rows, sites, {"network": fingerprint(plain)})
 
 
 def by_hand(network, paths, images):
@@ -61,7 +68,7 @@ def test_one_row_multiplies_all_images_with_its_masks(plain, paths, images, row)
 def test_open_masks_give_the_networks_own_scores(network, images):
     sites = find_sites(network, IMAGES)
     masks = {site.name: torch.ones(1, site.channels, dtype=torch.bool) for site in sites}
-    whole = restrict(network, Paths.from_masks(masks, network, IMAGES))
+    whole = restrict(network, Paths(masks, Rows.of_inputs(1), sites, {"network": fingerprint(network)}))
     with torch.no_grad():
         assert torch.equal(whole(images), network(images))
 

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from tests.search.problems import prepared_small, searched, small_problem
 from tests.tiny import labelled_noise
 from unweave.data.labelled import LabelledImages, labelled
-from unweave.errors import CaptureError, DataError, NumericError, SettingError, SiteError
+from unweave.errors import CaptureError, DataError, FewStepsWarning, NumericError, SettingError, SiteError
 from unweave.search.disentangle import disentangle
 from unweave.search.objectives import objective_named
 from unweave.search.objectives.released import Released
@@ -178,8 +178,29 @@ def test_class_never_right_warns_and_is_listed(problem):
 def test_objectives_that_read_no_labels_do_not_warn(problem):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = disentangle(*problem, **{**SETTINGS, "classes": None, "objective": "concept-path"})
+        found = disentangle(*problem, **{**SETTINGS, "classes": None, "objective": "concept-path", "rate": 1.0})
     assert found.manifest["classes_without_steps"] == []
+
+
+def test_too_few_steps_to_leave_the_random_start_warn(problem):
+    # 15 images in batches of 4, two passes: 8 steps of 0.1 against sqrt(5) = 2.24
+    with pytest.warns(FewStepsWarning, match=r"8 steps of 0.1 move scores by at most 0.8, .*start at length 2.24"):
+        disentangle(*problem, **SETTINGS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        disentangle(*problem, **{**SETTINGS, "rate": 0.3})
+
+
+@pytest.mark.parametrize("together", [1, 2])
+def test_shards_do_not_matter(together, monkeypatch):
+    network, data = small_problem()
+    whole = disentangle(network, data, **SETTINGS)
+    monkeypatch.setattr("unweave.search.plan._classes_that_fit", lambda prepared, data, plan: together)
+    parts = disentangle(network, data, **SETTINGS)
+    assert parts.manifest["settings"]["classes_per_shard"] == together
+    assert parts.manifest["steps"] == whole.manifest["steps"]
+    for name in whole.sites.names:
+        assert torch.allclose(parts.scores[name], whole.scores[name], rtol=0, atol=1e-12)
 
 
 # --- the preprint's ablation

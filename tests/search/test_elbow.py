@@ -108,6 +108,16 @@ def test_search_by_elbow_equals_search_with_chosen_beta(swept):
     assert all(torch.equal(paths.scores[name], again.scores[name]) for name in paths.sites.names)
 
 
+def test_sweep_in_shards_reads_the_same_curve(swept, monkeypatch):
+    network, data, betas, paths = swept
+    monkeypatch.setattr("unweave.search.plan._classes_that_fit", lambda prepared, data, plan: 1)
+    settings = {"classes": [0, 1, 2], "betas": betas, "passes": 15, "batch": 4}
+    sharded = disentangle(network, data, **settings)
+    assert sharded.manifest["settings"]["classes_per_shard"] == 1
+    for name in ("reconstruction", "size"):
+        assert sharded.manifest["elbow"][name] == pytest.approx(paths.manifest["elbow"][name], rel=1e-3)
+
+
 def test_too_few_classes_are_refused():
     network, data = small_problem(torch.float32)
     with pytest.raises(SettingError, match="needs at least three classes, found 2; give beta a number"):
@@ -132,7 +142,7 @@ def test_classes_never_right_cannot_be_swept():
     with torch.no_grad():
         wrong = network(data.tensors[0]).argmax(1)
     labels = torch.where(wrong == labels, (labels + 1) % 4, labels)
-    with pytest.raises(DataError, match="classifies no image of these classes correctly"):
+    with pytest.raises(DataError, match="classifies no image of the elbow's classes correctly"):
         disentangle(network, data, labels=labels, betas=(0.1, 1.0, 3.0), passes=1)
 
 

@@ -11,8 +11,11 @@ from torch.utils.data import TensorDataset
 from tests.search.problems import prepared_small
 from unweave.data.labelled import labelled
 from unweave.errors import DataError, SettingError
+from unweave.search.objectives.released import Released
 from unweave.search.plan import Plan, make_plan
 from unweave.search.preparation import prepare
+from unweave.search.reference import bytes_per_image
+from unweave.search.solver import Solver
 
 DEFAULTS = {
     "seed": 0,
@@ -133,6 +136,42 @@ def test_activations_are_kept_where_it_helps(small, settings, kept):
 def test_activations_are_not_kept_without_memory(small, monkeypatch):
     monkeypatch.setattr("unweave.search.plan.available_memory", lambda device: 1000)
     assert not planned(small).kept
+
+
+def test_shards_split_classes_in_order():
+    plan = Plan((1, 4, 5, 8, 9), rows_per_batch=3, classes_per_shard=2)
+    assert [shard.classes for shard in plan.shards()] == [(1, 4), (5, 8), (9,)]
+    assert [shard.rows_per_batch for shard in plan.shards()] == [2, 2, 1]
+    assert [shard.classes for shard in Plan((1, 4)).shards()] == [(1, 4)]
+
+
+@pytest.mark.parametrize(
+    # 9, 15, 11 and 5 images in batches of 4: 3, 4, 3, 2 batches a class alone
+    ("settings", "batches"),
+    [
+        ({"rows_per_batch": 1}, 12),
+        ({"rows_per_batch": 4}, 4),
+        ({"rows_per_batch": 2}, 7),
+        ({"rows_per_batch": 2, "classes_per_shard": 3}, 4 + 3 + 2),
+    ],
+)
+def test_batches_per_pass_are_counted(small, settings, batches):
+    prepared, images = small
+    plan = Plan((0, 1, 2, 3), batch=4, **settings)
+    assert plan.batches_per_pass(images) == batches
+    solvers = [
+        Solver(prepared.tapped, Released(0.1), images, shard, prepared.device, prepared.dtype)
+        for shard in plan.shards()
+    ]
+    assert sum(len(solver.batches(0)) for solver in solvers) == batches
+
+
+def test_classes_are_sharded_where_memory_is_short(small, monkeypatch):
+    prepared, images = small
+    one = bytes_per_image(prepared.sites, prepared.sites.image_shape, 4, 4)
+    monkeypatch.setattr("unweave.search.plan.available_memory", lambda device: 2 * 15 * one)
+    plan = planned(small)
+    assert (plan.kept, plan.classes_per_shard) == (True, 2)
 
 
 def test_limit_draws_by_seed_and_class(small):

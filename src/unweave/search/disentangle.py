@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from unweave.data.labelled import Data, LabelledImages, labelled
-from unweave.errors import FewStepsWarning, SettingError
+from unweave.errors import DataError, FewStepsWarning, SettingError
 from unweave.network.fingerprint import fingerprint
 from unweave.network.sites import Level, Sites
 from unweave.paths import Paths, Rows
@@ -184,9 +184,10 @@ def _sweep(
     for beta in betas:
         named = objective_named(objective, float(beta))
         shards = _solve(prepared, named, images, small, f"elbow, beta {beta:g}", show_progress, store)
-        # Each shard's own means, weighted by its classes.
-        measured = np.asarray([solver.measure() for solver in shards])
-        error, size = np.average(measured, axis=0, weights=[len(solver.plan.classes) for solver in shards])
+        measured = np.concatenate([solver.measure() for solver in shards])
+        if not len(measured):
+            raise DataError("the network classifies no image of the elbow's classes correctly; give beta a number")
+        error, size = measured.mean(0)
         errors.append(float(error))
         sizes.append(float(size))
     return Sweep.read(tuple(float(b) for b in betas), tuple(errors), tuple(sizes), small.classes)

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from unweave.data.augmentation import augment_batch
 from unweave.data.labelled import LabelledImages
-from unweave.errors import DataError, NumericError
+from unweave.errors import NumericError
 from unweave.network.tapping import Multiplier, TappedNetwork
 from unweave.randomness import normal, order
 from unweave.search.chain import SearchTap
@@ -175,15 +175,10 @@ class Solver:
         drawn = torch.stack([normal("noise", *key, size=(count,)) for key in keys]).to(self.device, self.dtype)
         return list(torch.split(drawn, [site.channels for site in self.sites], dim=1))
 
-    def measure(self) -> tuple[float, float]:
-        """`(reconstruction error, size)` with the gates as they are: what the elbow weighs against each other.
+    def measure(self) -> np.ndarray:
+        """`[rows, 2]`: reconstruction error and size with the gates as they are, what the elbow weighs.
 
-        Errors are summed over sites, averaged over the images that count and then over rows; sizes likewise.
-
-        Raises
-        ------
-        DataError
-            If no image counts.
+        Both are summed over sites and averaged over the row's images that count; rows without any are left out.
         """
         totals, counts = np.zeros((2, len(self.steps))), np.zeros(len(self.steps))
         for batch, reference in self._measured_batches():
@@ -204,10 +199,7 @@ class Solver:
                     error = self.objective.reconstruction_error(gated[mine], untouched[mine]).mean()
                     size = self.objective.size(gate[part : part + 1], gated[mine])
                     totals[:, row] += images * float(error), images * float(size)
-        if not counts.any():
-            raise DataError("the network classifies no image of these classes correctly: there is nothing to measure")
-        means = totals[:, counts > 0] / counts[counts > 0]
-        return float(means[0].mean()), float(means[1].mean())
+        return np.asarray((totals[:, counts > 0] / counts[counts > 0]).T)
 
     def _measured_batches(self) -> Iterator[tuple[list[tuple[int, np.ndarray]], Reference]]:
         batches = self.batches(0)
