@@ -167,7 +167,7 @@ def test_batches_per_pass_are_counted(small, settings, batches):
 
 
 def test_classes_are_sharded_where_memory_is_short(small, monkeypatch):
-    prepared, images = small
+    prepared = small[0]
     one = bytes_per_image(prepared.sites, prepared.sites.image_shape, 4, 4)
     monkeypatch.setattr("unweave.search.plan.available_memory", lambda device: 2 * 15 * one)
     plan = planned(small)

@@ -64,6 +64,8 @@ class LabelledImages:
             batch_sampler=[batch.tolist() for batch in plan],
             collate_fn=_Stacker(self.collate),
             num_workers=self.workers,
+            # A loader without a generator of its own draws its seed from the user's random state.
+            generator=torch.Generator(),
         )
 
     def fingerprint(self, positions: np.ndarray) -> dict[str, Any]:

@@ -175,6 +175,8 @@ def _sweep(
         raise SettingError(f"the elbow needs at least three classes, found {len(plan.classes)}; give beta a number")
     if not reconstruction:
         raise SettingError("the elbow weighs reconstruction against size: give beta a number with reconstruction=False")
+    if len(set(betas)) < 3:
+        raise SettingError(f"the elbow needs at least three betas, found {list(betas)}")
     limit = min(limit, plan.limit_per_class or limit)
     chosen = tuple(sweep_classes(plan.classes))
     small = replace(plan, classes=chosen, limit_per_class=limit, rows_per_batch=min(plan.rows_per_batch, len(chosen)))

@@ -74,7 +74,8 @@ def _self_test(network: nn.Module, images: LabelledImages, prepared: Prepared, l
     positions = np.linspace(0, len(images) - 1, min(8, len(images))).astype(int)
     batch = images.images(positions)
     own_module = evaluating_copy(network, logits)
-    with torch.no_grad():
+    # A network that draws random numbers even in evaluation mode is refused below, and must not move the user's state.
+    with torch.no_grad(), torch.random.fork_rng():
         own = own_module(batch.to(next(own_module.parameters(), batch).device))
         ones = [torch.ones(site.channels, device=prepared.device, dtype=prepared.dtype) for site in prepared.sites]
         here = prepared.tapped(batch.to(prepared.device), Multiplier(prepared.sites, ones)).to(own.device)

@@ -38,7 +38,9 @@ def label_sites(axes: Axes, names: tuple[str, ...]) -> None:
     """Sites along the horizontal axis, in forward order; by name where they fit, else every so many."""
     every = max(1, -(-len(names) // 30))
     positions = range(0, len(names), every)
-    axes.set_xticks(list(positions), [short(names[p]) for p in positions], rotation=60, ha="right", fontsize=7, parse_math=False)
+    axes.set_xticks(
+        list(positions), [short(names[p]) for p in positions], rotation=60, ha="right", fontsize=7, parse_math=False
+    )
     axes.set_xlabel("site, in forward order" + (f" (every {every}th named)" if every > 1 else ""), fontsize=9)
 
 

@@ -1,0 +1,162 @@
+"""Writes the tables of `docs/measured.md` and the pictures in `docs/images/` from `benchmarks/results/`.
+
+python -m benchmarks.pages
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.common import RESULTS
+from unweave.tables import Table
+from unweave.views.plots import plot_accuracy, plot_elbow, plot_specificity
+from unweave.views.style import RANDOM, SUB_ARCHITECTURE, new_figure, save_figure
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def results(pattern: str) -> list[dict[str, Any]]:
+    """All results whose file name fits, each with its file."""
+    return [{"file": file.name, **json.loads(file.read_text())} for file in sorted(RESULTS.glob(pattern))]
+
+
+def table_of(saved: dict[str, Any]) -> Table:
+    """A table back from its JSON form."""
+    columns = {
+        name: tuple(float("nan") if value is None else value for value in values)
+        for name, values in saved["columns"].items()
+    }
+    return Table(saved["title"], columns, saved["meanings"], saved["summary"])
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def sub_architectures() -> list[str]:
+    head = (
+        "| network | beta | images a class, steps | channels kept | own class | whole network | false accepts "
+        "| whole network | random mask: own, false accepts | similarity, first / last site | search |"
+    )
+    lines = [head, "|---|---|---|---|---|---|---|---|---|---|---|"]
+    for r in results("subarchitectures_*.json"):
+        s, similarity = r["specificity"], list(r["similarity_per_site"].values())
+        beta = f"{r['beta']:g}" + (" (elbow)" if r["beta_given"] == "elbow" else "")
+        rate = f", rate {r['rate']:g}" if r.get("rate", 0.1) != 0.1 else ""
+        count = r["search_images_per_class"]
+        images = r["search_images"] // 10 if count == "all" else count
+        steps = r.get("steps_per_class") or "-"
+        lines.append(
+            f"| {r['network']} | {beta} | {images}, {steps}{rate} | {percent(r['usage'])} | {percent(s['own'])} "
+            f"| {percent(s['original_own'])} | {percent(s['false_accepts'])} | {percent(s['original_false_accepts'])} "
+            f"| {percent(s['random_own'])}, {percent(s['random_false_accepts'])} "
+            f"| {similarity[0]:.2f} / {similarity[-1]:.2f} | {r['search_seconds']:.0f} s, "
+            f"{r['machine']['threads']} thr. |"
+        )
+    return lines
+
+
+def similarity_lines() -> list[str]:
+    lines = ["| network, beta | similarity at each site, in forward order |", "|---|---|"]
+    for r in results("subarchitectures_*.json"):
+        values = " ".join(f"{value:.2f}" for value in r["similarity_per_site"].values())
+        lines.append(f"| {r['network']}, {r['beta']:g} ({r['search_images_per_class']} images) | {values} |")
+    return lines
+
+
+def trajectory() -> list[str]:
+    lines = ["| beta | passes (steps) | own class | false accepts | channels kept |", "|---|---|---|---|---|"]
+    for r in results("trajectory_*.json"):
+        for name, points in r["curves"].items():
+            lines += [
+                f"| {name.removeprefix('beta ')} | {p['passes']} ({p['steps']}) | {percent(p['own'])} "
+                f"| {percent(p['false_accepts'])} | {percent(p['kept'])} |"
+                for p in points
+            ]
+    return lines
+
+
+def speed() -> list[str]:
+    lines = []
+    for r in results("speed_cpu.json"):
+        lines += [
+            "| ratio | value |",
+            "|---|---|",
+            f"| loop / ours, 20 passes (activations kept after the first) | {r['loop_over_ours_20_passes']:.2f} |",
+            f"| loop / ours, a pass that computes the untouched network too | {r['loop_over_ours_first_pass']:.2f} |",
+            f"| ours / floor, a pass that computes the untouched network too | {r['ours_first_over_floor']:.2f} |",
+            f"| ours / floor, a pass with kept activations | {r['ours_kept_over_floor']:.2f} |",
+            "",
+            "| variant | median seconds |",
+            "|---|---|",
+            *(f"| {name} | {seconds:.3f} |" for name, seconds in sorted(r["median_seconds"].items())),
+        ]
+    return lines
+
+
+def memory() -> list[str]:
+    lines = ["| rows | peak, MB |", "|---|---|"]
+    for r in results("memory_rows.json"):
+        lines += [f"| {rows} | {r[f'peak_megabytes_{rows}_rows']:.0f} |" for rows in (10, 100)]
+        lines += [
+            "",
+            f"The score tables grow by {r['score_tables_growth_megabytes']:.2f} MB; two runs with ten rows differ by "
+            f"{r['spread_megabytes_within_10_rows']:.0f} MB.",
+        ]
+    return lines
+
+
+def pictures() -> None:
+    for r in results("subarchitectures_*.json"):
+        stem = r["file"].removeprefix("subarchitectures_").removesuffix(".json")
+        if not stem.startswith("resnet20_released_elbow"):
+            continue
+        save_figure(plot_specificity(table_of(r["raw"]["specificity"])), DOCS / "images" / "resnet20_specificity")
+        save_figure(plot_accuracy(table_of(r["raw"]["accuracy"])), DOCS / "images" / "resnet20_accuracy")
+        save_figure(plot_elbow(r["raw"]["elbow"]), DOCS / "images" / "resnet20_elbow")
+    for r in results("trajectory_resnet20.json"):
+        save_figure(_draw_trajectory(r["curves"]), DOCS / "images" / "resnet20_trajectory")
+
+
+def _draw_trajectory(curves: dict[str, Any]) -> Any:
+    figure, axes = new_figure(
+        6.4,
+        4.0,
+        "ResNet-20: from the random start to the objective's optimum",
+        "How to read: share of images after each pass; solid: own class recognised, dashed: other classes' images called "
+        "by this class. With a small beta the search ends at the whole network.",
+    )
+    for (name, points), colour in zip(curves.items(), (SUB_ARCHITECTURE, RANDOM), strict=False):
+        passes = [p["passes"] for p in points]
+        axes.plot(passes, [p["own"] for p in points], color=colour, marker="o", label=f"{name}: own class")
+        axes.plot(passes, [p["false_accepts"] for p in points], "--", color=colour, label=f"{name}: false accepts")
+    axes.set_xticks(np.arange(0, 21, 5))
+    axes.set_xlabel("passes over 500 images a class", fontsize=9)
+    axes.set_ylim(-0.02, 1.03)
+    axes.legend(frameon=False, fontsize=8, loc="center right")
+    return figure
+
+
+def main() -> None:
+    page = DOCS / "measured.md"
+    text = page.read_text()
+    for name, lines in (
+        ("sub-architectures", sub_architectures()),
+        ("similarity", similarity_lines()),
+        ("trajectory", trajectory()),
+        ("speed", speed()),
+        ("memory", memory()),
+    ):
+        begin, end = f"<!-- {name} begins -->", f"<!-- {name} ends -->"
+        before, after = text.split(begin)[0], text.split(end)[1]
+        text = before + begin + "\n\n" + "\n".join(lines) + "\n\n" + end + after
+    page.write_text(text)
+    pictures()
+
+
+if __name__ == "__main__":
+    main()
