@@ -127,8 +127,8 @@ def _draw_trajectory(curves: dict[str, Any]) -> Any:
         6.4,
         4.0,
         "ResNet-20: from the random start to the objective's optimum",
-        "How to read: share of images after each pass; solid: own class recognised, dashed: other classes' images called "
-        "by this class. With a small beta the search ends at the whole network.",
+        "How to read: share of images after each pass; solid: own class recognised, dashed: other classes' images "
+        "called by this class. With a small beta the search ends at the whole network.",
     )
     for (name, points), colour in zip(curves.items(), (SUB_ARCHITECTURE, RANDOM), strict=False):
         passes = [p["passes"] for p in points]
