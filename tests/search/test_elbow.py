@@ -8,7 +8,7 @@ import torch
 from tests.search.problems import prepared_small, small_problem
 from unweave.errors import DataError, SettingError
 from unweave.search.disentangle import disentangle
-from unweave.search.elbow import BETAS, Sweep, elbow, sweep_classes
+from unweave.search.elbow import BETAS, Sweep, between, elbow, sweep_classes
 
 
 @pytest.fixture(scope="module")
@@ -83,17 +83,27 @@ def test_default_betas_span_the_published_ones():
 
 
 def test_sweep_reads_its_elbow():
-    sweep = Sweep.read((0.1, 1.0, 10.0), (0.0, 0.1, 1.0), (1.0, 0.1, 0.0), (0, 1, 2))
+    sweep = Sweep.read({10.0: (1.0, 0.0), 0.1: (0.0, 1.0), 1.0: (0.1, 0.1)}, (0, 1, 2))
+    assert sweep.betas == (0.1, 1.0, 10.0)
+    assert sweep.reconstruction == (0.0, 0.1, 1.0)
+    assert sweep.size == (1.0, 0.1, 0.0)
     assert sweep.chosen == 1.0
+
+
+def test_betas_between_are_geometric_means_with_the_neighbours():
+    assert between((0.1, 1.0, 4.0), 1) == [0.316, 2.0]
+    assert between((0.1, 1.0, 4.0), 0) == [0.316]
+    assert between((0.0, 1.0, 4.0), 1) == [2.0]  # 0 has no ratio to anything, and is there already
 
 
 def test_search_by_elbow_keeps_its_sweep(swept):
     _, _, betas, paths = swept
     found = paths.manifest["elbow"]
-    assert found["betas"] == betas
+    assert list(found["betas"]) == sorted(found["betas"])
+    assert set(betas) < set(found["betas"])
     assert found["classes"] == (0, 1, 2)
-    assert len(found["reconstruction"]) == len(found["size"]) == len(betas)
-    assert found["chosen"] == betas[elbow(found["reconstruction"], found["size"])]
+    assert len(found["reconstruction"]) == len(found["size"]) == len(found["betas"])
+    assert found["chosen"] == found["betas"][elbow(found["reconstruction"], found["size"])]
     assert paths.manifest["objective"]["beta"] == found["chosen"]
     # a heavier penalty makes gates smaller, and activations less alike
     assert list(found["size"]) == sorted(found["size"], reverse=True)

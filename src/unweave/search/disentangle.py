@@ -17,7 +17,7 @@ from unweave.network.fingerprint import fingerprint
 from unweave.network.sites import Level, Sites
 from unweave.paths import Paths, Rows
 from unweave.progress import progress
-from unweave.search.elbow import BETAS, Sweep, sweep_classes
+from unweave.search.elbow import BETAS, REFINEMENTS, Sweep, between, sweep_classes
 from unweave.search.objectives import Objective, objective_named
 from unweave.search.plan import Plan, make_plan
 from unweave.search.preparation import Prepared, prepare
@@ -75,7 +75,7 @@ def disentangle(
     beta
         Weight of the penalty (the preprint's lambda for `concept-path`); `"elbow"` tries all of `betas` on the first
         5 % of the classes, at least three, and takes the elbow of reconstruction error against size (ICCV Appendix B).
-        The sweep is kept in `paths.manifest["elbow"]`.
+        Betas between the elbow and its neighbours are tried too. The sweep is kept in `paths.manifest["elbow"]`.
     reconstruction
         False leaves the reconstruction terms out (the preprint's ablation: lower masks may then become empty).
     validation
@@ -170,29 +170,38 @@ def _sweep(
     limit: int,
     show_progress: bool | None,
 ) -> Sweep:
-    """Search the first classes with every beta, on at most `limit` images each, and read off the elbow."""
+    """Search the first classes with every beta, on at most `limit` images each, then with betas between the elbow and
+    its neighbours, and read off the elbow of all."""
     if len(plan.classes) < 3:
         raise SettingError(f"the elbow needs at least three classes, found {len(plan.classes)}; give beta a number")
     if not reconstruction:
         raise SettingError("the elbow weighs reconstruction against size: give beta a number with reconstruction=False")
     if len(set(betas)) < 3:
-        raise SettingError(f"the elbow needs at least three betas, found {list(betas)}")
+        raise SettingError(f"an elbow needs at least three betas, found {len(set(betas))}")
     limit = min(limit, plan.limit_per_class or limit)
     chosen = tuple(sweep_classes(plan.classes))
     small = replace(plan, classes=chosen, limit_per_class=limit, rows_per_batch=min(plan.rows_per_batch, len(chosen)))
     # What the untouched network does is the same for every beta; one store serves all.
     store = small.store(images) if small.classes_per_shard is None else None
-    errors, sizes = [], []
-    for beta in betas:
-        named = objective_named(objective, float(beta))
+    measured_at: dict[float, tuple[float, float]] = {}
+
+    def search(beta: float) -> None:
+        named = objective_named(objective, beta)
         shards = _solve(prepared, named, images, small, f"elbow, beta {beta:g}", show_progress, store)
         measured = np.concatenate([solver.measure() for solver in shards])
         if not len(measured):
             raise DataError("the network classifies no image of the elbow's classes correctly; give beta a number")
         error, size = measured.mean(0)
-        errors.append(float(error))
-        sizes.append(float(size))
-    return Sweep.read(tuple(float(b) for b in betas), tuple(errors), tuple(sizes), small.classes)
+        measured_at[beta] = float(error), float(size)
+
+    for beta in dict.fromkeys(float(b) for b in betas):
+        search(beta)
+    sweep = Sweep.read(measured_at, small.classes)
+    for _ in range(REFINEMENTS):
+        for beta in between(sweep.betas, sweep.betas.index(sweep.chosen)):
+            search(beta)
+        sweep = Sweep.read(measured_at, small.classes)
+    return sweep
 
 
 def _solve(

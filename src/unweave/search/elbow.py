@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,9 @@ from unweave.errors import SettingError
 
 BETAS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 """The betas tried by default; the published ones lie between 0.02 and 5."""
+
+REFINEMENTS = 2
+"""How often betas between the elbow and its neighbours are tried: the elbow is often sharper than the grid."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +33,11 @@ class Sweep:
     chosen: float
 
     @classmethod
-    def read(
-        cls,
-        betas: tuple[float, ...],
-        reconstruction: tuple[float, ...],
-        size: tuple[float, ...],
-        classes: tuple[int, ...],
-    ) -> Sweep:
-        """Find the elbow of a finished sweep."""
+    def read(cls, measured: Mapping[float, tuple[float, float]], classes: tuple[int, ...]) -> Sweep:
+        """Find the elbow of `{beta: (reconstruction, size)}`."""
+        betas = tuple(sorted(measured))
+        reconstruction = tuple(measured[beta][0] for beta in betas)
+        size = tuple(measured[beta][1] for beta in betas)
         return cls(betas, reconstruction, size, classes, betas[elbow(reconstruction, size)])
 
 
@@ -63,6 +63,13 @@ def elbow(reconstruction: Sequence[float], size: Sequence[float]) -> int:
             f"(errors {_rounded(reconstruction)}, sizes {_rounded(size)}); give other betas, or beta a number"
         )
     return best
+
+
+def between(betas: Sequence[float], position: int) -> list[float]:
+    """The geometric means of the beta at `position` with its neighbours (to three digits, none that is there)."""
+    neighbours = [betas[p] for p in (position - 1, position + 1) if 0 <= p < len(betas)]
+    means = [float(f"{math.sqrt(betas[position] * beta):.3g}") for beta in neighbours]
+    return [mean for mean in means if mean not in betas]
 
 
 def _scaled(values: Sequence[float]) -> np.ndarray:
