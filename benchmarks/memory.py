@@ -55,6 +55,7 @@ def main() -> None:
     keep(
         "memory_rows",
         {
+            "seed": 0,
             "peak_megabytes_10_rows": middle[10] / 1e6,
             "peak_megabytes_100_rows": middle[100] / 1e6,
             "growth_megabytes": (middle[100] - middle[10]) / 1e6,

@@ -113,11 +113,11 @@ def memory() -> list[str]:
 def pictures() -> None:
     for r in results("subarchitectures_*.json"):
         stem = r["file"].removeprefix("subarchitectures_").removesuffix(".json")
-        if not stem.startswith("resnet20_released_elbow"):
-            continue
-        save_figure(plot_specificity(table_of(r["raw"]["specificity"])), DOCS / "images" / "resnet20_specificity")
-        save_figure(plot_accuracy(table_of(r["raw"]["accuracy"])), DOCS / "images" / "resnet20_accuracy")
-        save_figure(plot_elbow(r["raw"]["elbow"]), DOCS / "images" / "resnet20_elbow")
+        if stem == "resnet56_released_beta0.1_500":
+            save_figure(plot_specificity(table_of(r["raw"]["specificity"])), DOCS / "images" / "resnet56_specificity")
+            save_figure(plot_accuracy(table_of(r["raw"]["accuracy"])), DOCS / "images" / "resnet56_accuracy")
+        if stem == "resnet20_released_elbow_500":
+            save_figure(plot_elbow(r["raw"]["elbow"]), DOCS / "images" / "resnet20_elbow")
     for r in results("trajectory_resnet20.json"):
         save_figure(_draw_trajectory(r["curves"]), DOCS / "images" / "resnet20_trajectory")
 

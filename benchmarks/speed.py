@@ -54,11 +54,12 @@ def gated_forward(network, images, gates):
 def loop_pass(network, solver, number):
     """One pass of the published program's loop over all classes; `solver` supplies start, mini-batches and images."""
     result = []
+    batches = solver.batches(number)
     for row, c in enumerate(solver.plan.classes):
         untouched, masked = copy.deepcopy(network), copy.deepcopy(network)
         scores = [table[row].clone().requires_grad_() for table in solver.scores]
         count = len(scores)
-        for batch in solver.batches(number):
+        for batch in batches:
             for owner, positions in batch:
                 if owner != row:
                     continue
@@ -167,18 +168,22 @@ def main() -> None:
                     name = f"floor, {key[0]}, {key[1]}, {rows} classes a batch"
                     samples.setdefault(name, []).append(timed(floor_pass, one.tapped, one, number, layout=layout)[0])
     medians = {name: statistics.median(values) for name, values in samples.items()}
-    rows_used = [r for r in arguments.rows if r == _default_rows(chosen_by_search)] or [arguments.rows[-1]]
-    default = f"folded, channels-last, {rows_used[0]} classes a batch"
-    first, kept = medians[f"ours first, {default}"], medians[f"ours kept, {default}"]
+    default = f"folded, channels-last, {_default_rows(chosen_by_search)} classes a batch"
+    if f"ours first, {default}" not in samples:
+        parser.error(f"--rows must contain what disentangle uses here: {_default_rows(chosen_by_search)}")
+    first, kept = samples[f"ours first, {default}"], samples[f"ours kept, {default}"]
+    samples["ours 20 passes"] = [a + 19 * b for a, b in zip(first, kept, strict=True)]
+    samples["loop 20 passes"] = [20 * a for a in samples["loop"]]
     keep(
         "speed_cpu",
         {
             "network": "resnet56",
             "images_per_pass": len(data),
             "what_disentangle_uses": default,
-            "loop_over_ours_first_pass": medians["loop"] / first,
-            "loop_over_ours_kept_pass": medians["loop"] / kept,
-            "loop_over_ours_20_passes": 20 * medians["loop"] / (first + 19 * kept),
+            "seed": 0,
+            "loop_over_ours_first_pass": _paired(samples, "loop", f"ours first, {default}"),
+            "loop_over_ours_kept_pass": _paired(samples, "loop", f"ours kept, {default}"),
+            "loop_over_ours_20_passes": _paired(samples, "loop 20 passes", "ours 20 passes"),
             "ours_first_over_floor": _paired(samples, f"ours first, {default}", f"floor, {default}"),
             "ours_kept_over_floor": _paired(samples, f"ours kept, {default}", f"floor, {default}"),
             "scores_after_one_pass": {

@@ -72,6 +72,7 @@ def main() -> None:
         search,
         objective=arguments.objective,
         beta=beta,
+        validation=measure,
         limit_per_class=arguments.limit,
         passes=arguments.passes,
         rate=arguments.rate,
@@ -113,6 +114,7 @@ def main() -> None:
             "usage": usage.summary["usage"],
             "search_seconds": seconds,
             "plan": paths.manifest["settings"],
+            "data": paths.manifest["data"],
             "raw": {
                 "accuracy": accuracy.as_dict(),
                 "histogram": accuracy_histogram(accuracy).as_dict(),

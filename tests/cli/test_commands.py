@@ -154,3 +154,23 @@ def test_measures_that_need_images_say_how_to_give_them(unweave, user_file, tmp_
 def test_progress_is_silent_where_standard_error_is_no_terminal(unweave, user_file, tmp_path):
     ran = unweave("disentangle", f"{user_file}:network", "digits", "--out", tmp_path / "quiet", *SEARCH)
     assert ran.err == "" or ran.err.startswith("unweave: warning:")
+
+
+def test_a_folder_with_a_finished_search_is_not_overwritten(unweave, user_file, run):
+    before = (run / "paths.safetensors").read_bytes()
+    ran = unweave("disentangle", f"{user_file}:network", "digits", "--out", run, *SEARCH)
+    assert ran.status == 2
+    assert "holds a finished search" in ran.err
+    assert (run / "paths.safetensors").read_bytes() == before
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_search(unweave, user_file, tmp_path):
+    (tmp_path / "file").write_text("")
+    ran = unweave("disentangle", f"{user_file}:network", "digits", "--out", tmp_path / "file" / "run", *SEARCH)
+    assert ran.status == 2
+    assert "cannot be written to" in ran.err
+
+
+def test_the_manifest_records_what_was_typed(run):
+    notes = Paths.load(run / "paths.safetensors").manifest["inputs"]
+    assert notes["model"] == "mine.py:network"

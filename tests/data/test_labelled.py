@@ -293,3 +293,31 @@ def test_labelled_images_are_frozen():
     with pytest.raises(AttributeError, match="cannot assign"):
         labelled(_tensors(LABELS)).labels = None
     assert isinstance(labelled(_tensors(LABELS)), LabelledImages)
+
+
+def test_labels_are_those_that_items_have_where_a_target_transform_changes_them(tmp_path):
+    from PIL import Image
+    from torchvision.datasets import ImageFolder
+
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (4, 4)).save(tmp_path / name / "one.png")
+    remapped = ImageFolder(tmp_path, target_transform=lambda folder: {0: 7, 1: 3}[folder])
+    found = labelled(remapped)
+    assert found.labels.tolist() == [remapped[0][1], remapped[1][1]] == [7, 3]
+    assert found.class_names is None
+    assert labelled(Subset(remapped, [1])).labels.tolist() == [3]
+
+
+def test_images_of_several_sizes_are_refused_by_shape():
+    class Uneven:
+        targets = (0, 1)
+
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, position):
+            return torch.zeros(3, 4 + position, 4), position
+
+    with pytest.raises(DataError, match=r"\(3, 4, 4\) and \(3, 5, 4\).*--size"):
+        labelled(Uneven()).images([0, 1])

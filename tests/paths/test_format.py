@@ -280,7 +280,7 @@ def _set(name, value):
         (_set("row.names.ends", np.array([3, 6, 10])), "texts do not add up"),
         (_set("row.names.ends", np.array([6, 3, 9])), "texts do not add up"),
         (_set("row.names", np.full(9, 255, np.uint8)), "UnicodeDecodeError"),
-        (lambda header, tensors: header.update(kind="image"), "kind 'class' or 'input'"),
+        (lambda header, tensors: header.update(kind="image"), "kind 'class', 'input' or 'combined'"),
         (lambda header, tensors: header.update(sites=[["a", 1, 5]]), "damaged"),
         (lambda header, tensors: header.update(sites="all"), "damaged"),
         (lambda header, tensors: header["sites"][0].__setitem__(2, -5), "is needed"),

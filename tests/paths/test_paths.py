@@ -186,9 +186,34 @@ def test_de_morgan_holds(first, data):
 def test_one_row_combines_with_all():
     paths = animals()
     shared = paths & paths["dog"]
-    assert shared.rows == paths.rows
+    assert shared.rows.kind == "combined"
+    assert shared.rows.names[0] == f"{paths.rows.names[0]} & dog"
     assert shared == paths["dog"] & paths
     assert torch.equal(shared.masks["a/relu:0"][0], paths.masks["a/relu:0"][0] & paths.masks["a/relu:0"][1])
+
+
+def test_the_same_rows_stay_what_they_are():
+    paths = animals()
+    assert (paths & ~paths).rows == paths.rows
+
+
+def test_different_rows_are_not_passed_off_as_a_class():
+    paths = animals()
+    shifted = paths[0:2] | paths[1:3]
+    first, second, third = paths.rows.names
+    assert shifted.rows.kind == "combined"
+    assert shifted.rows.names == (f"{first} | {second}", f"{second} | {third}")
+    assert shifted.rows.classes == (-1, -1)
+
+
+def test_paths_of_two_networks_do_not_combine():
+    def of(content):
+        network = {"name": "Net", "digest": content, "tensors": {"conv.weight": f"3x3 float32 {content}"}}
+        return animals().with_notes(network=network)
+
+    assert (of("a") & of("a")).rows == animals().rows
+    with pytest.raises(MismatchError, match=r"conv\.weight"):
+        of("a") & of("b")
 
 
 def test_different_numbers_of_rows_do_not_combine():

@@ -51,5 +51,5 @@ def test_fields_of_different_length_are_refused():
 
 
 def test_unknown_kind_is_refused():
-    with pytest.raises(PathsError, match="kind 'class' or 'input', found 'image'"):
+    with pytest.raises(PathsError, match="kind 'class', 'input' or 'combined', found 'image'"):
         Rows("image", (), (), (), (), ())

@@ -184,7 +184,9 @@ def test_objectives_that_read_no_labels_do_not_warn(problem):
 
 def test_too_few_steps_to_leave_the_random_start_warn(problem):
     # 15 images in batches of 4, two passes: 8 steps of 0.1 against sqrt(5) = 2.24
-    with pytest.warns(FewStepsWarning, match=r"8 steps of 0.1 move scores by at most 0.8, .*start at length 2.24"):
+    with pytest.warns(
+        FewStepsWarning, match=r"few steps \(from 8 of 0.1\) that scores moved by at most 0.8, .*at length 2.24"
+    ):
         disentangle(*problem, **SETTINGS)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -282,5 +284,30 @@ def test_progress_goes_to_standard_error_when_switched_on(problem, capfd):
 
 
 def test_objective_named_by_registry_is_the_same(problem, paths):
-    found = disentangle(*problem, **{**SETTINGS, "objective": objective_named("released", 0.3)})
+    settings = {name: value for name, value in SETTINGS.items() if name != "beta"}
+    found = disentangle(*problem, **{**settings, "objective": objective_named("released", 0.3)})
     assert same_scores(found, paths)
+
+
+@pytest.mark.parametrize("given", [{"beta": 0.5}, {"reconstruction": False}])
+def test_an_objective_s_own_settings_are_not_overruled_in_silence(given):
+    network, data = small_problem(torch.float32)
+    with pytest.raises(SettingError, match="brings its own beta"):
+        disentangle(network, data, objective=Released(0.1), **given)
+
+
+def test_variants_of_objectives_have_names():
+    network, data = small_problem(torch.float32)
+    paths = disentangle(network, data, objective="variational:every-class", beta=0.1, passes=1)
+    assert paths.manifest["objective"]["every_class"] is True
+    with pytest.raises(SettingError, match="no variant 'printed' of released"):
+        disentangle(network, data, objective="released:printed", beta=0.1)
+
+
+def test_the_size_of_shards_can_be_given_and_changes_nothing():
+    network, data = small_problem(torch.float64)
+    settings = {"objective": "variational", "beta": 0.1, "passes": 2}
+    together = disentangle(network, data, **settings)
+    sharded = disentangle(network, data, classes_per_shard=1, **settings)
+    assert sharded.manifest["settings"]["classes_per_shard"] == 1
+    assert all(torch.allclose(together.scores[n], sharded.scores[n], atol=1e-12, rtol=0) for n in together.sites.names)

@@ -11,6 +11,7 @@ from tests.tiny import labelled_noise
 from unweave.data.labelled import labelled
 from unweave.errors import CaptureError, NumericError, SettingError
 from unweave.network.tapping import Multiplier
+from unweave.search.disentangle import disentangle
 from unweave.search.preparation import prepare
 
 
@@ -122,3 +123,18 @@ def test_network_with_nan_weights_is_refused_with_the_site():
         network.last.weight[0, 0, 0, 0] = float("nan")
     with pytest.raises(NumericError, match="first at site 'relu_c/relu:0'"):
         prepare(network, labelled(data), "block", None, None)
+
+
+def test_a_network_that_ends_in_softmax_is_warned_about():
+    network, data = small_problem(torch.float32)
+    with pytest.warns(UserWarning, match="ends in softmax"):
+        prepare(torch.nn.Sequential(network, torch.nn.Softmax(1)), labelled(data), "block", None, None)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_networks_of_other_precision_are_searched_in_it(dtype):
+    network, data = small_problem(torch.float32)
+    images, labels = data.tensors
+    wide = torch.utils.data.TensorDataset(images.to(dtype), labels)
+    paths = disentangle(network.to(dtype), wide, objective="concept-path", beta=0.1, passes=1)
+    assert all(torch.isfinite(score).all() for score in paths.scores.values())

@@ -10,14 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from unweave.data.labelled import LabelledImages
-from unweave.errors import PathsError
+from unweave.errors import DataError, PathsError
 from unweave.network.capture import capture
+from unweave.network.devices import usable_device
 from unweave.network.folding import channels_last, fold_batch_norms, to_device
 from unweave.network.tapping import Multiplier, TappedNetwork
 from unweave.paths import Paths
 from unweave.progress import Advance
 
 _BATCH = 64
+_KINDS = {"input": "inputs", "combined": "combinations of rows"}
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Predictor:
         sites = paths.sites
         example = torch.zeros((2, *sites.image_shape), dtype=getattr(torch, sites.dtype))
         captured = capture(network, example, sites.logits)
-        where = torch.device(device) if device is not None else captured.device
+        where = usable_device(device) if device is not None else captured.device
         folded = to_device(channels_last(fold_batch_norms(captured, sites)), where)
         return cls(TappedNetwork(folded, sites), paths, where)
 
@@ -49,6 +51,9 @@ class Predictor:
         return self._predict(images, [mask[row].to(self.device, images.dtype) for mask in masks])
 
     def _predict(self, images: Tensor, gates: list[Tensor] | None) -> np.ndarray:
+        expected = self.paths.sites.image_shape
+        if tuple(images.shape[1:]) != expected:
+            raise DataError(f"the paths were found for images of shape {expected}, found {tuple(images.shape[1:])}")
         placed = images.to(self.device)
         if placed.ndim == 4:
             placed = placed.contiguous(memory_format=torch.channels_last)
@@ -71,7 +76,7 @@ def class_rows(paths: Paths, measure: str) -> list[int]:
         If rows are inputs, which have no class of their own.
     """
     if paths.rows.kind != "class":
-        raise PathsError(f"{measure} is about classes; these paths' rows are inputs")
+        raise PathsError(f"{measure} is about classes; these paths' rows are {_KINDS[paths.rows.kind]}")
     return list(paths.rows.classes)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unweave.cli.options import DATA_HELP, Json
+from unweave.cli.options import DATA_HELP, Device, Json
 from unweave.cli.output import print_json, print_line, print_table
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ def analyse(
     data: Annotated[
         str | None, typer.Option(help=f"Images to measure on ({DATA_HELP}). Default: the run's --validation.")
     ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the random controls. Default: the run's.")] = None,
+    device: Device = None,
     json: Json = False,
 ) -> None:
     """Measure a run: tables as CSV and JSON, figures as PNG and SVG, all in the run folder.
@@ -45,7 +47,9 @@ def analyse(
         network = inputs.network()
         paths.check(network)
         images = inputs.images(spec, network, train=False)
-    measured = run_measures(names, Subject(paths, network, images, int(settings["seed"])), folder)
+    used_seed = int(settings["seed"]) if seed is None else seed
+    subject = Subject(paths, network, images, used_seed, device=device)
+    measured = run_measures(names, subject, folder)
     files = [str(file) for one in measured for file in one.files] + [str(f) for f in draw_elbow(paths, folder)]
     if json:
         tables = {name: table.as_dict() for one in measured for name, table in one.tables.items()}

@@ -18,7 +18,6 @@ from unweave.cli.options import (
     Seed,
     Size,
     Weights,
-    logits_key,
 )
 from unweave.cli.output import percent, print_json, print_line, print_table
 from unweave.errors import SettingError
@@ -31,13 +30,20 @@ def disentangle(
     validation: Annotated[str | None, typer.Option(help="Images to measure on later, in the same forms.")] = None,
     level: Annotated[str, typer.Option(help="block, filter, iccv2021:..., or value names by comma.")] = "block",
     objective: Annotated[
-        str, typer.Option(help="released, variational, variational-noise, literal or concept-path.")
+        str,
+        typer.Option(
+            help="released, variational, variational-noise, literal or concept-path; variants: docs/objectives.md."
+        ),
     ] = "released",
     beta: Annotated[str, typer.Option(help="Weight of the penalty: a number, or elbow.")] = "elbow",
     classes: Annotated[str | None, typer.Option(help="Only these classes: names or indices by comma.")] = None,
     limit_per_class: Annotated[int | None, typer.Option(help="At most so many search images a class.")] = None,
     passes: Annotated[int, typer.Option(help="Passes over each class's images.")] = 20,
     rate: Annotated[float, typer.Option(help="Step length.")] = 0.1,
+    batch: Annotated[int, typer.Option(help="Images of a class per step.")] = 16,
+    no_reconstruction: Annotated[
+        bool, typer.Option("--no-reconstruction", help="Leave the reconstruction out (an ablation; needs --beta).")
+    ] = False,
     augment: Annotated[str, typer.Option(help="none or published (random resized crops and flips).")] = "none",
     weights: Weights = None,
     preprocess: Preprocess = None,
@@ -54,19 +60,21 @@ def disentangle(
     Example: unweave disentangle networks.py:resnet20 cifar10:data --validation cifar10:data --preprocess imagenet
     --limit-per-class 100 --out run
     """
-    from unweave import search  # noqa: F401 (fails here, not after the data were read, if torch cannot be loaded)
     from unweave.pipeline.inputs import Inputs
     from unweave.pipeline.measures import draw_elbow
     from unweave.runs.folder import RunFolder
     from unweave.search.disentangle import disentangle as find_paths
 
     chosen_beta = _beta(beta)
+    run = RunFolder(out)
     inputs = Inputs(
         model, train, validation, weights, preprocess, size, str(classes_file) if classes_file else None, logits
     )
     network = inputs.network()
     images = inputs.images(train, network, train=True)
     held_out = inputs.images(validation, network, train=False) if validation else None
+    wanted = _classes(classes, images) if classes else None
+    run.prepare()
     paths = find_paths(
         network,
         images,
@@ -74,7 +82,7 @@ def disentangle(
         objective,
         beta=chosen_beta,
         validation=held_out,
-        classes=_classes(classes, images) if classes else None,
+        classes=wanted,
         limit_per_class=limit_per_class,
         rate=rate,
         passes=passes,
@@ -82,9 +90,10 @@ def disentangle(
         seed=seed,
         device=device,
         precision=precision,
-        logits=logits_key(logits),
-    )
-    run = RunFolder(out)
+        batch=batch,
+        reconstruction=not no_reconstruction,
+        logits=inputs.logits_key,
+    ).with_notes(inputs=inputs.as_manifest())
     paths.save(run.paths_file)
     run.write_settings({"inputs": inputs.as_settings(), "seed": seed})
     figures = draw_elbow(paths, run)

@@ -32,6 +32,9 @@ def run() -> None:
     except UnweaveError as error:
         sys.stderr.write(f"unweave: {' '.join(str(error).split())}\n")
         sys.exit(2)
+    except OSError as error:
+        sys.stderr.write(f"unweave: {' '.join(str(error).split())}\n")
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.stderr.write("unweave: stopped\n")
         sys.exit(130)

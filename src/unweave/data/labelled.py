@@ -55,7 +55,7 @@ class LabelledImages:
         """The images at `positions`, stacked: `[len(positions), ...]`."""
         items = [self.dataset[int(position)] for position in positions]
         collate = self.collate or torch.utils.data.default_collate
-        return _images_of(collate(items))
+        return _images_of(_stacked(items, collate))
 
     def batches(self, plan: Sequence[np.ndarray]) -> DataLoader[Any]:
         """A loader of the image batches that `plan` lists by position."""
@@ -72,13 +72,18 @@ class LabelledImages:
         """What identifies the images at `positions`: their number and classes, and a digest of all their positions and
         labels and of the pixels of up to 64 of them, evenly spread."""
         chosen = positions[np.linspace(0, len(positions) - 1, min(64, len(positions))).astype(int)]
-        pixels = [np.ascontiguousarray(self.images([p]).cpu().numpy()).tobytes() for p in chosen]
+        pixels = [_bytes(self.images([p])) for p in chosen]
         labels = self.labels[positions]
         return {
             "images": len(positions),
             "classes": len(np.unique(labels)),
             "digest": digest(positions.astype(np.int64).tobytes(), labels.astype(np.int64).tobytes(), *pixels),
         }
+
+
+def _bytes(image: Tensor) -> bytes:
+    plain = image.detach().cpu().contiguous().reshape(-1)
+    return bytes(plain.view(torch.uint8).numpy().tobytes())  # as bytes, also where numpy lacks the type
 
 
 class _Stacker:
@@ -88,7 +93,22 @@ class _Stacker:
         self.collate = collate or torch.utils.data.default_collate
 
     def __call__(self, items: list[Any]) -> Tensor:
-        return _images_of(self.collate(items))
+        return _images_of(_stacked(items, self.collate))
+
+
+def _stacked(items: list[Any], collate: Callable[[list[Any]], Any]) -> Any:
+    try:
+        return collate(items)
+    except RuntimeError as error:
+        images = [item[0] if isinstance(item, tuple | list) else item for item in items]
+        shapes = {tuple(image.shape) for image in images if isinstance(image, Tensor)}
+        if len(shapes) < 2:
+            raise
+        first, second, *_ = sorted(shapes)
+        raise DataError(
+            f"images of several sizes cannot share a batch (found {first} and {second}): resize and crop them in the "
+            "data set's transform, or give --size on the command line"
+        ) from error
 
 
 def _images_of(batch: Any) -> Tensor:
@@ -171,10 +191,16 @@ def _known_labels(dataset: Any) -> Any | None:
         return dataset.tensors[1].cpu().numpy()
     if getattr(dataset, "targets", None) is not None:
         targets = dataset.targets
-        return targets.cpu().numpy() if isinstance(targets, Tensor) else targets
+        return _transformed(dataset, targets.cpu().numpy() if isinstance(targets, Tensor) else targets)
     if getattr(dataset, "samples", None) is not None:
-        return [label for _, label in dataset.samples]
+        return _transformed(dataset, [label for _, label in dataset.samples])
     return None
+
+
+def _transformed(dataset: Any, targets: Any) -> Any:
+    """The labels that items have: torchvision's data sets apply `target_transform` only when an item is read."""
+    transform = getattr(dataset, "target_transform", None)
+    return targets if transform is None else [transform(label) for label in targets]
 
 
 def _class_names_of(dataset: Any) -> tuple[str, ...] | None:
@@ -183,6 +209,8 @@ def _class_names_of(dataset: Any) -> tuple[str, ...] | None:
     if isinstance(dataset, ConcatDataset):
         names = {_class_names_of(part) for part in dataset.datasets}
         return names.pop() if len(names) == 1 else None
+    if getattr(dataset, "target_transform", None) is not None:
+        return None  # `classes` names the labels before they are transformed
     names_found = getattr(dataset, "classes", None)
     if isinstance(names_found, list | tuple) and all(isinstance(name, str) for name in names_found):
         return tuple(names_found)

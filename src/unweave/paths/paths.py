@@ -140,21 +140,22 @@ class Paths:
         return Paths(masks, self.rows.take(positions), self.sites, self.manifest, scores)
 
     def __and__(self, other: Paths) -> Paths:
-        return self._combined(other, "intersection", torch.logical_and)
+        return self._combined(other, "intersection", "&", torch.logical_and)
 
     def __or__(self, other: Paths) -> Paths:
-        return self._combined(other, "union", torch.logical_or)
+        return self._combined(other, "union", "|", torch.logical_or)
 
     def __invert__(self) -> Paths:
         return self._derived({name: ~mask for name, mask in self.masks.items()}, "complement")
 
-    def _combined(self, other: Paths, method: str, combine: Any) -> Paths:
+    def _combined(self, other: Paths, method: str, sign: str, combine: Any) -> Paths:
         if not isinstance(other, Paths):
             return NotImplemented
         self._check_same_sites(other)
+        self._check_same_network(other)
         if len(other) not in (1, len(self)) and len(self) != 1:
             raise PathsError(f"cannot combine {len(self)} rows with {len(other)}: give as many, or one")
-        rows = self.rows if len(self) >= len(other) else other.rows
+        rows = Rows.combined(self.rows, other.rows, sign)
         masks = {name: combine(mask, other.masks[name]) for name, mask in self.masks.items()}
         return Paths(masks, rows, self.sites, {**self.manifest, "method": method})
 
@@ -164,8 +165,17 @@ class Paths:
             differing = sorted(ours ^ theirs) or ["their shapes"]
             raise PathsError(f"the two have other sites; first difference: {differing[0]}")
 
+    def _check_same_network(self, other: Paths) -> None:
+        ours, theirs = self.manifest.get("network"), other.manifest.get("network")
+        if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+            check_fingerprint(theirs, ours)
+
     def _derived(self, masks: Mapping[str, Tensor], method: str) -> Paths:
         return Paths(masks, self.rows, self.sites, {**self.manifest, "method": method})
+
+    def with_notes(self, **notes: Any) -> Paths:
+        """The same paths with `notes` (plain values) added to the manifest."""
+        return Paths(self.masks, self.rows, self.sites, {**self.manifest, **notes}, self.scores)
 
     def random_control(self, seed: int = 0) -> Paths:
         """Random masks of the same sizes: per row and site as many channels as here, drawn without replacement."""

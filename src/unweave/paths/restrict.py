@@ -33,7 +33,9 @@ class RestrictedNetwork(nn.Module):
         if rows is not None:
             if rows.shape != images.shape[:1]:
                 raise DataError(f"rows must be one position an image, found {tuple(rows.shape)} for {len(images)}")
-            masks = [mask[rows] for mask in masks]
+            if rows.dtype.is_floating_point or rows.dtype == torch.bool:
+                raise DataError(f"rows must be whole numbers, found {rows.dtype}")
+            masks = [mask[_checked(rows, count)] for mask in masks]
         elif count == 1:
             masks = [mask[0] for mask in masks]
         elif count != len(images):
@@ -43,6 +45,12 @@ class RestrictedNetwork(nn.Module):
         gates = [mask.to(images.dtype) for mask in masks]
         scores: Tensor = self.tapped(images, Multiplier(self.tapped.sites, gates))
         return scores
+
+
+def _checked(rows: Tensor, count: int) -> Tensor:
+    if len(rows) and (int(rows.min()) < 0 or int(rows.max()) >= count):
+        raise DataError(f"rows must be positions from 0 to {count - 1}, found {int(rows.min())} to {int(rows.max())}")
+    return rows
 
 
 def restrict(network: nn.Module, paths: Paths, *, check: bool = True) -> RestrictedNetwork:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from unweave.errors import PathsError
 
-KINDS = ("class", "input")
+KINDS = ("class", "input", "combined")
 
 
 @dataclass(frozen=True)
 class Rows:
     """Names and labels of the rows of a `Paths`. All fields have one entry a row.
 
-    `kind`: `"class"` or `"input"`, for all rows. `names`: how a row is asked for. `classes`: the class a row stands
+    `kind`, for all rows: `"class"`, `"input"`, or `"combined"` (made of different rows by a set operation).
+    `names`: how a row is asked for. `classes`: the class a row stands
     for (class rows; -1 for inputs). `sources`: where an input came from (a file, a position). `labels`: an input's
     true class, `predictions`: what the untouched network says of it (-1 where unknown).
     """
@@ -30,7 +31,7 @@ class Rows:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise PathsError(f"rows are of kind 'class' or 'input', found {self.kind!r}")
+            raise PathsError(f"rows are of kind 'class', 'input' or 'combined', found {self.kind!r}")
         lengths = {field.name: len(getattr(self, field.name)) for field in fields(self) if field.name != "kind"}
         if len(set(lengths.values())) != 1:
             raise PathsError(f"the rows' fields differ in length: {lengths}")
@@ -64,6 +65,17 @@ class Rows:
             tuple(int(v) for v in labels) if labels is not None else missing,
             tuple(int(v) for v in predictions) if predictions is not None else missing,
         )
+
+    @classmethod
+    def combined(cls, first: Rows, second: Rows, sign: str) -> Rows:
+        """Rows that are made of two each; one row on either side is combined with all of the other."""
+        if first == second:
+            return first
+        if len(first) < len(second):
+            first, second = second, first
+        others = second.names * len(first) if len(second) == 1 else second.names
+        made = cls.of_inputs(len(first), names=[f"{a} {sign} {b}" for a, b in zip(first.names, others, strict=True)])
+        return replace(made, kind="combined")
 
     def __len__(self) -> int:
         return len(self.names)

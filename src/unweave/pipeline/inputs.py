@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -16,8 +15,8 @@ from unweave.data.folders import EXTENSIONS, image_folder, read_class_list
 from unweave.data.labelled import LabelledImages, labelled
 from unweave.data.preprocessing import Preprocessing
 from unweave.errors import DataError, SettingError
-from unweave.network.capture import evaluating_copy
-from unweave.zoo.models import load_model
+from unweave.network.capture import capture
+from unweave.zoo.models import load_model, published_preprocessing
 from unweave.zoo.user_file import function_in_file
 
 
@@ -44,8 +43,19 @@ class Inputs:
 
     def as_settings(self) -> dict[str, Any]:
         """Plain values for a run folder; paths are made absolute, so that the run can be used from elsewhere."""
-        absolute = {name: _absolute(value) for name, value in asdict(self).items() if isinstance(value, str)}
-        return {**asdict(self), **absolute}
+        plain = asdict(self)
+        places = ("model", "train", "validation", "weights", "classes_file")
+        return {**plain, **{name: _absolute(plain[name]) for name in places if plain[name] is not None}}
+
+    def as_manifest(self) -> dict[str, Any]:
+        """What the result's manifest keeps: how pixels were scaled and what was typed, without this machine's paths."""
+        typed = {name: value.rpartition("/")[2] for name in ("model", "weights") if (value := getattr(self, name))}
+        return {**typed, "preprocess": self.preprocess, "size": self.size, "logits": self.logits}
+
+    @property
+    def logits_key(self) -> str | int | None:
+        """Which part of the network's result is the class scores; a position is typed as a number."""
+        return int(self.logits) if self.logits is not None and self.logits.isdigit() else self.logits
 
     def network(self) -> nn.Module:
         """The network that MODEL and weights name."""
@@ -60,22 +70,32 @@ class Inputs:
     def _dataset(self, spec: str, network: nn.Module, *, train: bool) -> Dataset[Any]:
         kind, _, place = spec.partition(":")
         if spec == "digits":
+            self._refuse_unused(spec, "preprocess", "size", "classes_file")
             return Digits(train)
         if kind in ("cifar10", "cifar100") and place:
+            self._refuse_unused(kind, "classes_file")
             return cifar(place, kind, train, self._transform())
         if kind == "imagefolder" and place:
             return self._image_folder(Path(place), network)
         if spec.rpartition(":")[0].endswith(".py"):
+            self._refuse_unused(spec, "preprocess", "size", "classes_file")
             found: Dataset[Any] = function_in_file(spec)()
             return found
         raise DataError(
             f"no data {spec!r}; give imagefolder:PATH, cifar10:PATH, cifar100:PATH, digits or path/to/file.py:function"
         )
 
+    def _refuse_unused(self, spec: str, *options: str) -> None:
+        """Data that brings its own images, scaled, has no use for some options; none is taken in silence."""
+        kinds = {part.partition(":")[0] for part in (self.train, self.validation) if part is not None}
+        for option in options:
+            if getattr(self, option) is not None and len(kinds) < 2:
+                raise SettingError(f"{spec} has no use for --{option.replace('_', '-')}")
+
     def _transform(self) -> Preprocessing:
         name, size = self.preprocess, self.size
-        if name is None and self.model.startswith(("torchvision:", "timm:")):
-            name, size = "imagenet", size or 224
+        if name is None and (published := published_preprocessing(self.model)):
+            name, size = published[0], size or published[1]
         if name is None:
             raise SettingError("how are the network's pixels scaled? give --preprocess imagenet, unit, signed or raw")
         return Preprocessing(name, size)
@@ -87,11 +107,12 @@ class Inputs:
             raise DataError(f"no images below {folder}")
         from PIL import Image
 
-        with Image.open(first) as picture:
-            example = transform(picture)[None]
-        module = evaluating_copy(network, self.logits)
-        with torch.no_grad():
-            outputs = module(example.to(next(module.parameters(), example).device)).shape[-1]
+        try:
+            with Image.open(first) as picture:
+                example = transform(picture)[None]
+        except OSError as error:
+            raise DataError(f"{first} cannot be read as an image ({error})") from error
+        outputs = capture(network, example, self.logits_key).classes
         entries = read_class_list(self.classes_file) if self.classes_file else None
         return image_folder(folder, transform, outputs, entries)
 

@@ -28,6 +28,7 @@ class Subject:
     images: LabelledImages | None
     seed: int = 0
     show_progress: bool | None = None
+    device: str | None = None
 
     def network_and_images(self, measure: str) -> tuple[nn.Module, LabelledImages]:
         """Both, or the reason why not."""
@@ -50,7 +51,7 @@ def _accuracy(subject: Subject, folder: RunFolder) -> Measured:
     from unweave.views.style import save_figure
 
     network, images = subject.network_and_images("accuracy")
-    table = accuracy(network, subject.paths, images, show_progress=subject.show_progress)
+    table = accuracy(network, subject.paths, images, device=subject.device, show_progress=subject.show_progress)
     counts = accuracy_histogram(table)
     files = [*table.save(folder.table("accuracy")), *counts.save(folder.table("accuracy_histogram"))]
     files += save_figure(plot_accuracy(table), folder.figure("accuracy"))
@@ -62,7 +63,14 @@ def _specificity(subject: Subject, folder: RunFolder) -> Measured:
     from unweave.views.style import save_figure
 
     network, images = subject.network_and_images("specificity")
-    table = specificity(network, subject.paths, images, seed=subject.seed, show_progress=subject.show_progress)
+    table = specificity(
+        network,
+        subject.paths,
+        images,
+        seed=subject.seed,
+        device=subject.device,
+        show_progress=subject.show_progress,
+    )
     files = [*table.save(folder.table("specificity"))]
     files += save_figure(plot_specificity(table), folder.figure("specificity"))
     return Measured("specificity", {"specificity": table}, files)

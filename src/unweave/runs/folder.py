@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,23 @@ class RunFolder:
     def figure(self, name: str) -> Path:
         """Where a figure goes, without `.png` or `.svg`."""
         return self.root / "figures" / name
+
+    def prepare(self) -> None:
+        """Prove that the folder can be written to, before work begins whose result it is to hold. Leaves no trace.
+
+        Raises
+        ------
+        DataError
+            If it cannot, or holds a finished search already.
+        """
+        if self.paths_file.exists():
+            raise DataError(f"{self.root} holds a finished search already; give another --out, or remove it")
+        there = next(path for path in (self.root.absolute(), *self.root.absolute().parents) if path.exists())
+        try:
+            with tempfile.TemporaryFile(dir=there):
+                pass
+        except OSError as error:
+            raise DataError(f"{self.root} cannot be written to ({error.strerror or error})") from error
 
     def write_settings(self, settings: dict[str, Any]) -> None:
         """Keep how the run was started."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -48,6 +49,7 @@ def disentangle(
     device: str | torch.device | None = None,
     precision: str = "float32",
     rows_per_batch: int | None = None,
+    classes_per_shard: int | None = None,
     keep_activations: bool | None = None,
     betas: Sequence[float] = BETAS,
     elbow_limit_per_class: int = 200,
@@ -66,7 +68,8 @@ def disentangle(
     network
         Maps images `[batch, ...]` to class scores `[batch, classes]`. Never changed; used in evaluation mode.
     data
-        Training images: a data set or `DataLoader` of (image, class index).
+        Training images: a data set or `DataLoader` of (image, class index). A loader's sampler and batch size are not
+        used: the search makes batches of its own, class by class.
     sites
         What `find_sites` returned, or a level for it (`"block"`, `"filter"`, `"iccv2021:vgg16"`, a list of names).
     objective
@@ -96,6 +99,9 @@ def disentangle(
         `"float32"`, or `"bfloat16"`: the network's own operations in mixed precision; scores and losses stay float32.
     rows_per_batch
         Classes that share one pass through the network; default: as many as run fastest.
+    classes_per_shard
+        Classes searched from the first pass to the last before the next ones begin; default: all, or as many as have
+        activations that fit in memory. It does not change the result.
     keep_activations
         Whether what the untouched network does is kept between passes; default: if it fits in 40 % of free memory, for
         all classes or, one shard of classes after the other, for some at a time.
@@ -135,6 +141,7 @@ def disentangle(
             precision=precision,
             limit_per_class=limit_per_class,
             rows_per_batch=rows_per_batch,
+            classes_per_shard=classes_per_shard,
             keep_activations=keep_activations,
         )
         manifest: dict[str, Any] = {"method": "disentangle", "network": fingerprint(network)}
@@ -146,6 +153,8 @@ def disentangle(
                 manifest["elbow"] = asdict(sweep)
                 beta = sweep.chosen
             objective = objective_named(objective, _as_number(beta), reconstruction=reconstruction)
+        elif beta != "elbow" or not reconstruction:
+            raise SettingError("an Objective brings its own beta and reconstruction; give them there")
         shards = _solve(prepared, objective, images, plan, "disentangling", show_progress)
         manifest |= _describe(objective, plan, shards, images, prepared)
         if validation is not None:
@@ -155,7 +164,7 @@ def disentangle(
 
 
 def _as_number(beta: Any) -> float:
-    if isinstance(beta, bool) or not isinstance(beta, int | float):
+    if isinstance(beta, bool) or not isinstance(beta, numbers.Real):
         raise SettingError(f"beta must be a number or 'elbow', found {beta!r}")
     return float(beta)
 
@@ -260,11 +269,13 @@ def _describe(
 def _warn_of_few_steps(plan: Plan, made: list[int], sites: Sites) -> None:
     """Scores start at N(0, 1), a vector of length sqrt(channels), and each step moves them by `rate` at most."""
     widest = max(sites, key=lambda site: site.channels)
-    start, reach = widest.channels**0.5, max(made) * plan.rate
-    if 0 < reach < start:
+    start = widest.channels**0.5
+    short = [steps for steps in made if 0 < steps * plan.rate < start]
+    if short:
         warnings.warn(
-            f"{max(made)} steps of {plan.rate:g} move scores by at most {reach:.3g}, those of {widest.name!r} start at "
-            f"length {start:.3g}: masks are still mostly the random start; raise passes, rate or images a class",
+            f"{len(short)} of {len(made)} classes made so few steps (from {min(short)} of {plan.rate:g}) that scores "
+            f"moved by at most {min(short) * plan.rate:.3g}, while those of {widest.name!r} start at length "
+            f"{start:.3g}: their masks are still mostly the random start; raise passes, rate or images a class",
             FewStepsWarning,
             stacklevel=4,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -85,7 +86,7 @@ class Plan:
 
 
 def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def make_plan(
@@ -102,6 +103,7 @@ def make_plan(
     limit_per_class: int | None,
     rows_per_batch: int | None,
     keep_activations: bool | None,
+    classes_per_shard: int | None = None,
 ) -> Plan:
     """A checked plan; what is None is chosen for this network and machine.
 
@@ -120,6 +122,7 @@ def make_plan(
         rate=float(rate),
         batch=batch,
         rows_per_batch=1 if rows_per_batch is None else rows_per_batch,
+        classes_per_shard=classes_per_shard,
         augment=augment,
         precision=precision,
         kept=bool(keep_activations),
@@ -132,8 +135,9 @@ def make_plan(
     together = _rows_per_batch(prepared, batch) if rows_per_batch is None else rows_per_batch
     plan = replace(plan, rows_per_batch=min(together, len(chosen)))
     may_keep = keep_activations is None and passes > 1 and augment == "none"
-    if may_keep and (together := _classes_that_fit(prepared, data, plan)):
-        return replace(plan, kept=True, classes_per_shard=together if together < len(chosen) else None)
+    if may_keep and (fitting := _classes_that_fit(prepared, data, plan)):
+        wanted = min(fitting, classes_per_shard or len(chosen))
+        return replace(plan, kept=True, classes_per_shard=wanted if wanted < len(chosen) else classes_per_shard)
     return plan
 
 
@@ -155,11 +159,15 @@ def _chosen_classes(images: LabelledImages, wanted: Sequence[int] | None, output
 
 
 def _rows_per_batch(prepared: Prepared, batch: int) -> int:
-    """On a CPU, activations that stay in the cache beat big batches; a GPU wants many images at once."""
+    """On a CPU, activations that stay in the cache beat big batches; a GPU wants many images at once, within memory."""
+    itemsize = torch.empty(0, dtype=prepared.dtype).itemsize
     if prepared.device.type == "cpu":
-        largest = max(int(np.prod(site.shape)) for site in prepared.sites) * 4 * batch
+        largest = max(int(np.prod(site.shape)) for site in prepared.sites) * itemsize * batch
         return max(1, _CPU_BATCH_BYTES // largest)
-    return max(1, _CUDA_BATCH_IMAGES // batch)
+    one = bytes_per_image(prepared.sites, prepared.sites.image_shape, prepared.captured.classes, itemsize)
+    # A site's value is there as reference, before and after the gate, with gradients, beside values between sites.
+    fitting = available_memory(prepared.device) // (12 * one * batch)
+    return max(1, min(_CUDA_BATCH_IMAGES // batch, fitting))
 
 
 def _classes_that_fit(prepared: Prepared, data: LabelledImages, plan: Plan) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,10 +10,11 @@ import torch
 from torch import nn
 
 from unweave.data.labelled import LabelledImages
-from unweave.errors import CaptureError, NumericError, SettingError
+from unweave.errors import CaptureError, NumericError
 from unweave.network.capture import capture, evaluating_copy
+from unweave.network.devices import usable_device
 from unweave.network.folding import channels_last, fold_batch_norms, to_device
-from unweave.network.graph import NetworkGraph
+from unweave.network.graph import NetworkGraph, operation_name
 from unweave.network.sites import Level, Sites, nodes_of_sites, sites_of
 from unweave.network.tapping import Multiplier, TappedNetwork
 from unweave.search.reference import observe
@@ -49,24 +51,29 @@ def prepare(
     captured = capture(network, example, logits)
     found = sites if isinstance(sites, Sites) else sites_of(captured, sites, logits)
     nodes_of_sites(captured, found)
-    where = _device(device) if device is not None else captured.device
+    where = usable_device(device) if device is not None else captured.device
     folded = to_device(channels_last(fold_batch_norms(captured, found)), where)
     prepared = Prepared(TappedNetwork(folded, found), folded, found, where, _working_dtype(captured))
     _self_test(network, images, prepared, logits)
+    if (last := operation_name(captured.output)) in ("softmax", "_softmax", "sigmoid"):
+        warnings.warn(
+            f"the network ends in {last.strip('_')}: objectives take what it returns for class scores (logits), so "
+            "gradients will be small; give the network without its last operation",
+            stacklevel=3,
+        )
     return prepared
-
-
-def _device(device: str | torch.device) -> torch.device:
-    try:
-        wanted = torch.device(device)
-        torch.empty(0, device=wanted)
-    except (RuntimeError, AssertionError) as error:
-        raise SettingError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
-    return wanted
 
 
 def _working_dtype(captured: NetworkGraph) -> torch.dtype:
     return torch.float64 if captured.dtype == torch.float64 else torch.float32
+
+
+_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+"""Largest difference allowed, as a share of the largest class score."""
+
+
+def _gpus(device: torch.device) -> list[torch.device]:
+    return [device] if device.type == "cuda" else []
 
 
 def _self_test(network: nn.Module, images: LabelledImages, prepared: Prepared, logits: str | int | None) -> None:
@@ -75,7 +82,7 @@ def _self_test(network: nn.Module, images: LabelledImages, prepared: Prepared, l
     batch = images.images(positions)
     own_module = evaluating_copy(network, logits)
     # A network that draws random numbers even in evaluation mode is refused below, and must not move the user's state.
-    with torch.no_grad(), torch.random.fork_rng():
+    with torch.no_grad(), torch.random.fork_rng(devices=_gpus(prepared.device)):
         own = own_module(batch.to(next(own_module.parameters(), batch).device))
         ones = [torch.ones(site.channels, device=prepared.device, dtype=prepared.dtype) for site in prepared.sites]
         here = prepared.tapped(batch.to(prepared.device), Multiplier(prepared.sites, ones)).to(own.device)
@@ -83,7 +90,7 @@ def _self_test(network: nn.Module, images: LabelledImages, prepared: Prepared, l
         observe(prepared.tapped, batch.to(prepared.device))  # names the site
         raise NumericError("the network's class scores contain NaN or infinity for the given images")
     difference = float((own - here).abs().max())
-    if difference > 1e-3 * max(1.0, float(own.abs().max())):
+    if difference > _TOLERANCE.get(prepared.captured.dtype, 1e-3) * max(1e-6, float(own.abs().max())):
         raise CaptureError(
             f"the captured graph does not compute what the network does: class scores differ by {difference:.2g} "
             "(is it random, or different for other batch sizes, in evaluation mode?)"

@@ -93,7 +93,7 @@ class Solver:
 
     def place(self, images: Tensor) -> Tensor:
         """The images on the search's device, in the memory order that its convolutions like."""
-        moved = images.to(self.device, self.dtype, non_blocking=True)
+        moved = images.to(self.device, non_blocking=True)
         return moved.contiguous(memory_format=torch.channels_last) if moved.ndim == 4 else moved
 
     def autocast(self) -> AbstractContextManager[object]:

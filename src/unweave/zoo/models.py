@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from unweave.data.preprocessing import IMAGENET_DEVIATION, IMAGENET_MEAN
 from unweave.errors import MissingExtraError, SettingError, UnweaveError
 from unweave.zoo.user_file import function_in_file
 
@@ -68,10 +69,39 @@ def _timm(name: str, *, trained: bool) -> nn.Module:
         import timm
     except ImportError as error:
         raise MissingExtraError("timm is not installed; type: pip install 'unweave[timm]'") from error
-    if name not in timm.list_models(name):
+    if not timm.is_model(name):
         raise SettingError(f"timm has no network {name!r}")
     network: nn.Module = timm.create_model(name, pretrained=trained)
     return network
+
+
+def published_preprocessing(name: str) -> tuple[str, int] | None:
+    """(preprocessing, size) of `torchvision:NAME` and `timm:NAME`, as they publish it; None where it is not known or is
+    none of the named ones."""
+    kind, _, rest = name.partition(":")
+    if kind == "torchvision":
+        from torchvision import models
+
+        if rest not in models.list_models(module=models):
+            return None
+        published = models.get_model_weights(rest).DEFAULT.transforms()
+        mean, deviation, size = published.mean, published.std, published.crop_size[0]
+    elif kind == "timm":
+        import timm
+
+        settings = timm.get_pretrained_cfg(rest)
+        if settings is None:
+            return None
+        mean, deviation, size = settings.mean, settings.std, settings.input_size[-1]
+    else:
+        return None
+    known = {
+        (IMAGENET_MEAN, IMAGENET_DEVIATION): "imagenet",
+        ((0.5,) * 3, (0.5,) * 3): "signed",
+        ((0.0,) * 3, (1.0,) * 3): "unit",
+    }
+    found = known.get((tuple(mean), tuple(deviation)))
+    return (found, int(size)) if found else None
 
 
 def load_weights(network: nn.Module, file: str | Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from unweave.errors import SettingError
 from unweave.search.objectives.base import Objective as Objective
 from unweave.search.objectives.concept_path import ConceptPath
@@ -15,14 +17,23 @@ OBJECTIVES: dict[str, type[Objective]] = {
 }
 
 
+_VARIANTS: dict[str, str] = {"printed": "printed", "every-class": "every_class"}
+
+
 def objective_named(name: str, beta: float, *, reconstruction: bool = True) -> Objective:
-    """The objective called `name`.
+    """The objective called `name`, or a variant of it: `variational-noise:printed` is ICCV Eq. 9 as printed,
+    `variational:every-class` (also of `literal` and `variational-noise`) reads Eq. 12 as a sum over all classes.
 
     Raises
     ------
     SettingError
         If there is none of that name.
     """
-    if name not in OBJECTIVES:
+    plain, _, variant = name.partition(":")
+    if plain not in OBJECTIVES:
         raise SettingError(f"no objective {name!r}; there are {', '.join(OBJECTIVES)}")
-    return OBJECTIVES[name](beta=beta, reconstruction=reconstruction)
+    kind = OBJECTIVES[plain]
+    known = {word: option for word, option in _VARIANTS.items() if option in {f.name for f in fields(kind)}}
+    if variant and variant not in known:
+        raise SettingError(f"no variant {variant!r} of {plain}; there are {', '.join(known) or 'none'}")
+    return kind(beta=beta, reconstruction=reconstruction, **({known[variant]: True} if variant else {}))
