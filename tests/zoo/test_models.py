@@ -12,7 +12,7 @@ from torch import nn
 
 from tests.tiny import TinyPlain
 from unweave.errors import MissingExtraError, SettingError
-from unweave.zoo.models import load_model, load_weights
+from unweave.zoo.models import load_model, load_weights, published_preprocessing
 
 IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(5))
 
@@ -107,6 +107,24 @@ def test_missing_timm_says_what_to_install(monkeypatch):
     assert isinstance(caught.value, ImportError)
 
 
+@pytest.mark.parametrize(
+    ("mean", "deviation", "expected"),
+    [
+        ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), ("imagenet", 288)),
+        ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), ("signed", 288)),
+        ((0.1, 0.2, 0.3), (1.0, 1.0, 1.0), None),
+    ],
+)
+def test_timm_networks_get_the_scaling_and_size_they_publish(monkeypatch, mean, deviation, expected):
+    published = types.SimpleNamespace(mean=mean, std=deviation, input_size=(3, 288, 288))
+    monkeypatch.setitem(sys.modules, "timm", types.SimpleNamespace(get_pretrained_cfg=lambda name: published))
+    assert published_preprocessing("timm:tiny") == expected
+
+
+def test_a_user_s_network_publishes_no_scaling():
+    assert published_preprocessing("mine.py:network") is None
+
+
 def test_timm_networks_come_with_or_without_trained_weights(monkeypatch):
     calls = []
 
@@ -114,7 +132,7 @@ def test_timm_networks_come_with_or_without_trained_weights(monkeypatch):
         calls.append((name, pretrained))
         return TinyPlain()
 
-    timm = types.SimpleNamespace(list_models=lambda pattern: ["tiny"], create_model=create_model)
+    timm = types.SimpleNamespace(is_model=lambda name: name == "tiny", create_model=create_model)
     monkeypatch.setitem(sys.modules, "timm", timm)
     assert not load_model("timm:tiny").training
     load_model("timm:tiny", "random")

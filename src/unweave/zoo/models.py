@@ -64,11 +64,16 @@ def _torchvision(name: str, *, trained: bool) -> nn.Module:
     return network
 
 
-def _timm(name: str, *, trained: bool) -> nn.Module:
+def _imported_timm() -> Any:
     try:
         import timm
     except ImportError as error:
         raise MissingExtraError("timm is not installed; type: pip install 'unweave[timm]'") from error
+    return timm
+
+
+def _timm(name: str, *, trained: bool) -> nn.Module:
+    timm = _imported_timm()
     if not timm.is_model(name):
         raise SettingError(f"timm has no network {name!r}")
     network: nn.Module = timm.create_model(name, pretrained=trained)
@@ -87,9 +92,7 @@ def published_preprocessing(name: str) -> tuple[str, int] | None:
         published = models.get_model_weights(rest).DEFAULT.transforms()
         mean, deviation, size = published.mean, published.std, published.crop_size[0]
     elif kind == "timm":
-        import timm
-
-        settings = timm.get_pretrained_cfg(rest)
+        settings = _imported_timm().get_pretrained_cfg(rest)
         if settings is None:
             return None
         mean, deviation, size = settings.mean, settings.std, settings.input_size[-1]
