@@ -363,3 +363,11 @@ def test_sites_found_in_one_capture_are_found_in_another(network):
     sites = find_sites(network, IMAGES)
     again = capture(network, torch.zeros(5, 3, 8, 8))
     assert [again.names[node.name] for node in nodes_of_sites(again, sites)] == list(sites.names)
+
+
+def test_a_site_is_placed_before_padding_that_belongs_to_the_next_convolution():
+    padded = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(4, 5, 3, 2), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 2),
+    )  # fmt: skip
+    assert find_sites(padded, torch.zeros(2, 3, 8, 8)).names == ("1/relu:0", "4/relu:0")

@@ -19,6 +19,9 @@ from unweave.network.published import PUBLISHED_SITES
 
 Level = str | Sequence[str]
 
+_REARRANGING = (Effect.MOVE, Effect.SELECT, Effect.PAD)
+"""Effects that compute nothing: a site is named after the last operation that does."""
+
 
 @dataclass(frozen=True)
 class Site:
@@ -211,7 +214,7 @@ def _block_nodes(captured: NetworkGraph, where: Mapping[fx.Node, Layout]) -> lis
     ends = []
     for run in kept:
         allowed = [node for node in run if where[node].spatial or not with_positions]
-        working = [node for node in allowed if operation_of(node).effect not in (Effect.MOVE, Effect.SELECT)]
+        working = [node for node in allowed if operation_of(node).effect not in _REARRANGING]
         end = (working or allowed)[-1] if allowed else None
         if end is not None and not _carried_into_concatenation(end):
             ends.append(end)
