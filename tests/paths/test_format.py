@@ -220,7 +220,7 @@ def test_tensors_of_another_element_type_are_refused(file):
     odd = {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}
     odd["score.0000"] = odd["score.0000"].to(torch.bfloat16)
     save_torch_file(odd, file, metadata={"unweave": json.dumps(header)})
-    _refused(file)
+    assert file.name in _refused(file)
 
 
 @pytest.mark.parametrize("version", [0, 2, "1.0", None])
