@@ -55,7 +55,7 @@ def loop_pass(network, solver, number):
     """One pass of the published program's loop over all classes; `solver` supplies start, mini-batches and images."""
     result = []
     batches = solver.batches(number)
-    for row, c in enumerate(solver.plan.classes):
+    for row, c in enumerate(t.key for t in solver.plan.targets):
         untouched, masked = copy.deepcopy(network), copy.deepcopy(network)
         scores = [table[row].clone().requires_grad_() for table in solver.scores]
         count = len(scores)
@@ -138,7 +138,7 @@ def main() -> None:
     objective = objective_named("released", BETA)
 
     def solver(tapped, rows, kept, layout):
-        plan = Plan(tuple(range(10)), rows_per_batch=rows, kept=kept)
+        plan = Plan.of_classes(range(10), rows_per_batch=rows, kept=kept)
         kind = Solver if layout == "channels-last" else Contiguous
         return kind(tapped, objective, data, plan, torch.device("cpu"), torch.float32, plan.store(data))
 

@@ -26,7 +26,7 @@ LOOK_AT = (1, 2, 3, 4, 5, 7, 10, 15, 20)
 
 def look(solver: Solver, images: torch.Tensor, labels: np.ndarray) -> dict[str, float]:
     own, accepts = [], []
-    for row, c in enumerate(solver.plan.classes):
+    for row, c in enumerate(t.key for t in solver.plan.targets):
         gates = [(table[row] > 0).float() for table in solver.scores]
         with torch.no_grad():
             called = solver.tapped(images, Multiplier(solver.sites, gates)).argmax(1).numpy() == c

@@ -17,6 +17,10 @@ class DataError(UnweaveError, ValueError):
     """The images or labels are not of a form that can be used."""
 
 
+class DamagedImageError(DataError):
+    """A file cannot be read as an image."""
+
+
 class SettingError(UnweaveError, ValueError):
     """A setting has a value that it cannot have."""
 
@@ -43,3 +47,11 @@ class NumericError(UnweaveError, ArithmeticError):
 
 class MissingExtraError(UnweaveError, ImportError):
     """An optional package is needed and not installed."""
+
+
+class RunError(UnweaveError, OSError):
+    """A run folder cannot be used: it is in use, damaged, cannot be written to, or belongs to another search."""
+
+
+class EngineError(UnweaveError, RuntimeError):
+    """A worker process died, or work cannot be sent to one."""

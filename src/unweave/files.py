@@ -8,19 +8,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+DRAFT_SUFFIX = ".part"
+"""How drafts end, so that no loader takes a left-over for a finished file."""
+
 
 @contextmanager
 def replacing(target: str | Path) -> Iterator[Path]:
     """Give a draft path beside `target`; move it onto `target` in one step if the block succeeds, remove it if not.
 
-    Readers see the old file or the new one, never half of one. The draft ends in `.part`, so that no loader takes
-    a left-over for a finished file.
+    Readers see the old file or the new one, never half of one. What is written is on the disk before it is moved.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.{os.getpid()}.part")
+    draft = target.with_name(f".{target.name}.{os.getpid()}{DRAFT_SUFFIX}")
     try:
         yield draft
+        with draft.open("rb") as written:
+            os.fsync(written.fileno())
         os.replace(draft, target)
     finally:
         draft.unlink(missing_ok=True)

@@ -3,11 +3,20 @@
 So a class gets the same numbers whichever other classes are searched with it, in whichever order or process.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from unweave.files import digest
+
 _PURPOSES = ("order", "scores", "spread", "noise", "augmentation", "channels", "others", "images")
+
+
+def key_of(classes: Sequence[int]) -> int:
+    """What the random numbers of a row belong to: its class, or a number made of the classes of a group."""
+    return classes[0] if len(classes) == 1 else int(digest(",".join(map(str, classes))), 16)
 
 
 def generator(purpose: str, *key: int) -> np.random.Generator:

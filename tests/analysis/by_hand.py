@@ -2,9 +2,10 @@
 
 from functools import cache
 
+import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
 from unweave.network.fingerprint import fingerprint
 from unweave.network.sites import find_sites
@@ -52,5 +53,23 @@ def _sites():
 
 def as_searched(paths, data, positions, **settings):
     """The same paths, as if a search had seen the images of `data` at `positions`."""
-    manifest = {**paths.manifest, "seed": 0, "settings": settings, "data": {"search": data.fingerprint(positions)}}
+    searched = data.fingerprint(np.unique(positions))
+    manifest = {**paths.manifest, "seed": 0, "settings": settings, "data": {"search": searched}}
     return Paths(paths.masks, paths.rows, paths.sites, manifest)
+
+
+class Torn(Dataset):
+    """`data`, of which the items at `damaged` cannot be read; hides its labels unless `known`."""
+
+    def __init__(self, data, damaged, known=True):
+        self.data, self.damaged = data, damaged
+        if known:
+            self.targets = data.tensors[1]
+
+    def __len__(self):
+        return len(self.data)
+
+    def __getitem__(self, position):
+        if position in self.damaged:
+            raise OSError("image file is truncated")
+        return self.data[position]

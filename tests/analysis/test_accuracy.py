@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from tests.analysis.by_hand import ReadOut, keeping, pictures
+from tests.analysis.by_hand import ReadOut, Torn, keeping, pictures
 from unweave.analysis.accuracy import accuracy, accuracy_histogram
 from unweave.data.labelled import labelled
 from unweave.errors import DataError, MismatchError, PathsError
@@ -65,6 +65,26 @@ def test_class_without_images_has_nan_and_is_left_out_of_the_means():
     assert math.isnan(table["original"][2])
     assert dict(table.summary) == {"original": 1.0, "sub_architecture": 0.5}
     assert table.title == "Accuracy on each class's own images, 3 images; 1 classes have none"
+
+
+def test_only_images_that_can_be_read_are_counted():
+    network = ReadOut()
+    # Of class 0 the wrong one and a right one are torn, of class 1 all.
+    data = Torn(pictures([0, 0, 0, 3, 1, 1, 2], [0, 0, 0, 0, 1, 1, 2]), {1, 3, 4, 5})
+    table = accuracy(network, keeping(network, [[0], [1], []]), data)
+    assert table["images"] == (2, 0, 1)
+    assert table["original"][::2] == (1.0, 1.0)
+    assert table["sub_architecture"][::2] == (1.0, 0.0)
+    assert math.isnan(table["original"][1])
+    assert table.title == (
+        "Accuracy on each class's own images, 3 images; 1 classes have none; 4 damaged images left out"
+    )
+
+
+def test_data_of_which_nothing_can_be_read_are_refused():
+    network = ReadOut()
+    with pytest.raises(DataError, match="none of the 2 images asked for can be read: all are damaged"):
+        accuracy(network, keeping(network, [[0]]), Torn(pictures([0, 0]), {0, 1}))
 
 
 def test_paths_without_any_images_are_refused():

@@ -18,7 +18,7 @@ DATA = pictures([0, 1, 2, 3] * 5)
 def seen():
     """Paths of a search over all images of classes 0 and 1 in `DATA`."""
     network, images = ReadOut(), labelled(DATA)
-    positions = np.concatenate([images.of_class(0), images.of_class(1)])
+    positions = np.union1d(images.of_class(0), images.of_class(1))
     return as_searched(keeping(network, [[0], [1]]), images, positions, classes=[0, 1], limit_per_class=None)
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from tests.analysis.by_hand import ReadOut, keeping, pictures
+from tests.analysis.by_hand import ReadOut, Torn, keeping, pictures
 from tests.tiny import labelled_noise
-from unweave.analysis.predictions import Predictor, class_rows, image_batches
+from unweave.analysis.predictions import Predictor, class_rows, image_batches, left_out
 from unweave.data.labelled import labelled
-from unweave.errors import MismatchError, PathsError
+from unweave.errors import DataError, MismatchError, PathsError
 from unweave.network.sites import find_sites
 from unweave.paths import Paths, Rows
 from unweave.paths.restrict import restrict
@@ -86,3 +86,28 @@ def test_images_come_in_batches_in_the_order_asked_for(count, sizes):
     assert [len(images) for _, images in batches] == sizes == steps
     assert [p for chosen, _ in batches for p in chosen.tolist()] == positions.tolist()
     assert all(torch.equal(images, data.images(chosen)) for chosen, images in batches)
+
+
+def test_damaged_images_are_left_out_and_progress_still_ends_at_all():
+    data, steps = labelled(Torn(pictures([0, 1, 2, 3] * 50), {3, *range(64, 128)})), []
+    batches = list(image_batches(data, np.arange(200), steps.append))
+    assert [len(positions) for positions, _ in batches] == [63, 64, 8]
+    assert batches[0][0].tolist() == [0, 1, 2, *range(4, 64)]
+    assert all(torch.equal(images, data.images(positions)) for positions, images in batches)
+    assert steps == [64, 64, 64, 8]
+
+
+def test_images_left_out_are_said():
+    data = labelled(pictures([0, 1]))
+    assert [left_out(data, 5, read) for read in (5, 4, 2)] == [
+        "",
+        "; 1 damaged image left out",
+        "; 3 damaged images left out",
+    ]
+    with pytest.raises(DataError, match="none of the 5 images asked for can be read: all are damaged"):
+        left_out(data, 5, 0)
+
+
+def test_images_of_unknown_class_are_left_out_too():
+    data = labelled(Torn(pictures([0, 1, 2, 3]), {2}, known=False))
+    assert left_out(data, 3, 2) == "; 2 damaged images left out"

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tests.analysis.by_hand import ReadOut, as_searched, keeping, pictures
+from tests.analysis.by_hand import ReadOut, Torn, as_searched, keeping, pictures
 from unweave.analysis import specificity as module
 from unweave.analysis.accuracy import accuracy
 from unweave.analysis.specificity import specificity
@@ -114,6 +114,24 @@ def test_images_of_one_class_alone_say_nothing_of_false_accepts():
     assert table["own"] == (1.0,)
     assert math.isnan(table["false_accepts"][0])
     assert math.isnan(table.summary["false_accepts"])
+
+
+def test_only_images_that_can_be_read_count():
+    network = ReadOut()
+    # Class 0 has a right and a wrong image left; of the others, one of three looks like class 0.
+    data = Torn(pictures([0, 3, 0, 0, 1, 2, 0], [0, 0, 0, 1, 1, 2, 2]), {2, 6})
+    table = specificity(network, keeping(network, [[0]]), data, controls=1)
+    assert (table["own"], table["false_accepts"]) == ((0.5,), (1 / 3,))
+    assert (table["original_own"], table["original_false_accepts"]) == ((0.5,), (1 / 3,))
+    assert table.title == "Own class and other classes, 5 images; 2 damaged images left out"
+
+
+def test_images_of_unknown_class_are_no_other_classes():
+    network = ReadOut()
+    images = labelled(Torn(pictures([0, 0, 1, 1]), {3}, known=False))
+    assert module._foreign(images, 0, None, 0).tolist() == [2]
+    title = specificity(network, keeping(network, [[0]]), images, controls=0).title
+    assert title == "Own class and other classes, 3 images; 1 damaged image left out"
 
 
 def test_settings_below_zero_are_refused():

@@ -113,7 +113,7 @@ def test_analyse_refuses_the_run_after_its_network_changed(unweave, user_file, r
         (("disentangle", "{file}:network", "imagefolder:{out}", "--out", "{out}"), "give --preprocess"),
         (
             ("disentangle", "{file}:network", "imagefolder:{out}", "--preprocess", "unit", "--out", "{out}"),
-            "no images below",
+            "no folder",
         ),
         (
             ("disentangle", "{file}:network", "digits", "--out", "{out}", "--beta", "x"),
@@ -156,12 +156,79 @@ def test_progress_is_silent_where_standard_error_is_no_terminal(unweave, user_fi
     assert ran.err == "" or ran.err.startswith("unweave: warning:")
 
 
-def test_a_folder_with_a_finished_search_is_not_overwritten(unweave, user_file, run):
+def test_another_search_into_a_finished_folder_is_refused(unweave, user_file, run):
     before = (run / "paths.safetensors").read_bytes()
     ran = unweave("disentangle", f"{user_file}:network", "digits", "--out", run, *SEARCH)
     assert ran.status == 2
-    assert "holds a finished search" in ran.err
+    assert "was begun with other search images: 40 of 10 classes" in ran.err
     assert (run / "paths.safetensors").read_bytes() == before
+
+
+def test_the_same_command_again_reads_the_finished_result(unweave, user_file, run):
+    before = (run / "paths.safetensors").stat().st_mtime_ns
+    arguments = (f"{user_file}:network", f"{user_file}:images", "--validation", "digits", "--out", run, *SEARCH)
+    ran = unweave("disentangle", *arguments)
+    assert ran.status == 0
+    assert "holds this search already" in ran.err
+    assert "10 sub-architectures" in ran.out
+    assert (run / "paths.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--passes", 3), "was begun with passes = 2, this call has 3"),
+        (("--seed", 1), "was begun with seed = 0, this call has 1"),
+        (("--beta", 0.2), "was begun with beta = 0.1, this call has 0.2"),
+        (("--limit-per-class", 2), "was begun with limit_per_class = 4, this call has 2"),
+    ],
+)
+def test_a_changed_setting_is_refused_by_name(unweave, user_file, run, option, message):
+    ran = unweave("disentangle", f"{user_file}:network", f"{user_file}:images", "--out", run, *SEARCH, *option)
+    assert (ran.status, ran.out) == (2, "")
+    assert message in ran.err
+
+
+def test_a_dry_run_says_what_it_would_take_and_writes_nothing(unweave, user_file, tmp_path):
+    arguments = ("disentangle", f"{user_file}:network", f"{user_file}:images", "--out", tmp_path / "run", *SEARCH)
+    ran = unweave(*arguments, "--dry-run")
+    assert ran.status == 0
+    assert "10 rows, 40 images x 2 passes" in ran.out
+    found = json.loads(unweave(*arguments, "--dry-run", "--json").out)
+    assert (found["visits"], found["rows"], found["passes"]) == (80, 10, 2)
+    assert min(found["seconds"], found["memory"], found["disk"]) > 0
+    assert not (tmp_path / "run").exists()
+
+
+def test_groups_and_against_make_the_rows(unweave, user_file, tmp_path):
+    (tmp_path / "groups.json").write_text('{"round": [0, 6, "8"], "straight": [1, 7]}')
+    grouped = ("--groups", tmp_path / "groups.json", "--against", "2,3")
+    arguments = ("disentangle", f"{user_file}:network", f"{user_file}:images", "--out", tmp_path / "run", *SEARCH)
+    assert unweave(*arguments, *grouped).status == 0
+    rows = Paths.load(tmp_path / "run" / "paths.safetensors").rows
+    assert (rows.names, rows.members, rows.against) == (("round", "straight"), ((0, 6, 8), (1, 7)), ((2, 3), (2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is not JSON"),
+        ("[1]", "must hold an object"),
+        ('{"a": 1}', "group 'a' must list class names or indices"),
+        ('{"a": []}', "group 'a' must list class names or indices"),
+        ('{"a": [true]}', "group 'a' must list class names or indices"),
+        ('{"a": ["ten"]}', "no class 'ten'"),
+        ('{"a": [11]}', "names class 11, the network has classes 0 to 9"),
+        ('{"a": [1, 1]}', "names a class twice"),
+    ],
+)
+def test_a_bad_file_of_groups_is_one_line(unweave, user_file, tmp_path, content, message):
+    (tmp_path / "groups.json").write_text(content)
+    arguments = ("disentangle", f"{user_file}:network", f"{user_file}:images", "--out", tmp_path / "run", *SEARCH)
+    ran = unweave(*arguments, "--groups", tmp_path / "groups.json")
+    assert (ran.status, len(ran.err.strip().splitlines())) == (2, 1)
+    assert message in ran.err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_place_that_cannot_be_written_is_refused_before_the_search(unweave, user_file, tmp_path):

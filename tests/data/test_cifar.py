@@ -133,8 +133,37 @@ def test_folder_with_neither_is_refused(tmp_path, variant, wanted):
 
 def test_damaged_batch_is_refused(cifar10_files):
     (cifar10_files / "cifar-10-batches-py" / "data_batch_3").write_bytes(b"damaged")
-    with pytest.raises(DataError, match="holds no cifar10"):
+    with pytest.raises(DataError, match=r"data_batch_3 is not the published file \(another checksum\); extract"):
         cifar(cifar10_files, "cifar10", True, RAW)
+
+
+@pytest.mark.parametrize("name", ["data_batch_5", "test_batch", "batches.meta"])
+def test_missing_batch_is_refused(cifar10_files, name):
+    (cifar10_files / "cifar-10-batches-py" / name).unlink()
+    with pytest.raises(DataError, match=rf"{name} cannot be read \(No such file or directory\); extract the archive"):
+        cifar(cifar10_files, "cifar10", True, RAW)
+
+
+class _Hostile:
+    """A pickle that makes a file when it is loaded."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return open, (str(self.file), "w")
+
+
+@pytest.mark.parametrize("name", ["data_batch_1", "test_batch", "batches.meta"])
+def test_code_in_a_foreign_pickle_does_not_run(cifar10_files, name):
+    made = cifar10_files / "made"
+    _pickled(cifar10_files / "cifar-10-batches-py" / name, _Hostile(made))
+    with pytest.raises(DataError, match=f"{name} is not the published file"):
+        cifar(cifar10_files, "cifar10", True, RAW)
+    assert not made.exists()
+    with (cifar10_files / "cifar-10-batches-py" / name).open("rb") as file:
+        pickle.load(file).close()
+    assert made.exists()
 
 
 def test_sheets_are_not_cifar100(sheets):
@@ -152,6 +181,60 @@ def test_sheets_and_labels_of_different_number_are_refused(sheets):
     (sheets / "train_01.webp").unlink()
     with pytest.raises(DataError, match="6 train images in the sheets, 12 labels"):
         cifar(sheets, "cifar10", True, RAW)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.array([0, 10]), r"labels go from 0 to 9, found \[10\]"),
+        (np.array([-1, 3]), r"labels go from 0 to 9, found \[-1\]"),
+        (np.array([0.0, 1.0]), r"is float64 \(2,\); one whole number an image is needed"),
+        (np.array([[0, 1]]), r"is int64 \(1, 2\); one whole number"),
+        (np.array([True, False]), "is bool"),
+        (np.array(3), r"is int64 \(\)"),
+    ],
+)
+def test_labels_of_another_form_are_refused(sheets, labels, message):
+    np.save(sheets / "test_labels.npy", labels)
+    with pytest.raises(DataError, match=f"test_labels.npy.*{message}"):
+        cifar(sheets, "cifar10", False, RAW)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"not an array",
+        b"PK\x03\x04 a torn archive",
+        b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999999,), }" + b" " * 40,
+        b"\x93NUMPY\x01\x00v\x00" + b"(" * 118,
+        pickle.dumps([4, 2]),
+    ],
+    ids=["empty", "text", "archive", "lying header", "nested header", "pickle"],
+)
+def test_label_files_that_are_no_arrays_are_refused_on_one_line(sheets, content):
+    (sheets / "test_labels.npy").write_bytes(content)
+    with pytest.raises(DataError, match=r"test_labels.npy cannot be read as a NumPy array \(.+\)") as caught:
+        cifar(sheets, "cifar10", False, RAW)
+    assert "\n" not in str(caught.value)
+
+
+def test_truncated_labels_and_pickled_arrays_are_refused(sheets):
+    file = sheets / "train_labels.npy"
+    file.write_bytes(file.read_bytes()[:-3])
+    with pytest.raises(DataError, match=r"train_labels.npy cannot be read as a NumPy array"):
+        cifar(sheets, "cifar10", True, RAW)
+    np.save(file, np.array([_Hostile(sheets / "made")], object), allow_pickle=True)
+    with pytest.raises(DataError, match=r"cannot be read as a NumPy array \(Object arrays cannot be loaded"):
+        cifar(sheets, "cifar10", True, RAW)
+    assert not (sheets / "made").exists()
+
+
+def test_an_archive_in_place_of_labels_is_refused(sheets):
+    with (sheets / "test_labels.npy").open("wb") as file:
+        np.savez(file, np.array([4, 2]))
+    with pytest.raises(DataError, match=r"test_labels.npy is an archive of arrays; one whole number"):
+        cifar(sheets, "cifar10", False, RAW)
 
 
 def test_sheet_that_is_not_made_of_tiles_is_refused(sheets):

@@ -3,11 +3,23 @@
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    IterableDataset,
+    Subset,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
+from tests.data.flawed import Flawed
 from tests.tiny import labelled_noise
 from unweave.data.labelled import LabelledImages, labelled
-from unweave.errors import DataError
+from unweave.errors import DamagedImageError, DataError, SettingError
 
 LABELS = [2, 0, 1, 1, 2, 0]
 
@@ -214,7 +226,7 @@ def test_batches_are_those_of_the_plan(workers):
     data = labelled(DataLoader(_tensors(LABELS), num_workers=workers))
     assert data.workers == workers
     plan = [np.array([5, 1]), np.array([0]), np.array([2, 3, 4])]
-    assert [images[:, 0, 0, 0].tolist() for images in data.batches(plan)] == [[5, 1], [0], [2, 3, 4]]
+    assert [batch.images[:, 0, 0, 0].tolist() for batch in data.batches(plan)] == [[5, 1], [0], [2, 3, 4]]
 
 
 def _doubled(items):
@@ -222,10 +234,92 @@ def _doubled(items):
 
 
 def test_collate_function_of_a_loader_is_used_and_its_sampler_is_not():
-    data = labelled(DataLoader(_tensors(LABELS), sampler=[0], batch_size=1, collate_fn=_doubled))
+    with pytest.warns(UserWarning, match="the DataLoader's list is not used: every image .* give a Subset"):
+        data = labelled(DataLoader(_tensors(LABELS), sampler=[0], batch_size=1, collate_fn=_doubled))
     assert len(data) == 6
     assert data.images([1, 3])[:, 0, 0, 0].tolist() == [2, 6]
-    assert [images[:, 0, 0, 0].tolist() for images in data.batches([np.array([5])])] == [[10]]
+    assert [batch.images[:, 0, 0, 0].tolist() for batch in data.batches([np.array([5])])] == [[10]]
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"sampler": WeightedRandomSampler([1.0] * 6, 6)}, "WeightedRandomSampler"),
+        ({"sampler": DistributedSampler(_tensors(LABELS), 2, 0)}, "DistributedSampler"),
+        ({"sampler": SubsetRandomSampler([0, 1])}, "SubsetRandomSampler"),
+        ({"batch_sampler": BatchSampler(WeightedRandomSampler([1.0] * 6, 6), 2, False)}, "WeightedRandomSampler"),
+        ({"batch_sampler": [[0, 1], [2]]}, "list"),
+    ],
+    ids=["weighted", "distributed", "subset", "weighted batches", "own batches"],
+)
+def test_a_chosen_sampler_is_said_not_to_be_used(options, name):
+    with pytest.warns(UserWarning, match=f"the DataLoader's {name} is not used") as caught:
+        assert len(labelled(DataLoader(_tensors(LABELS), **options))) == 6
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+@pytest.mark.parametrize("options", [{}, {"shuffle": True}, {"batch_size": None}, {"batch_size": 4, "drop_last": True}])
+def test_usual_samplers_are_not_worth_a_word(options):
+    data = labelled(DataLoader(_tensors(LABELS), **options))
+    assert data.images([2, 3]).shape == (2, 1, 2, 2)
+
+
+def test_workers_are_the_loaders_unless_said_otherwise():
+    loader = DataLoader(_tensors(LABELS), num_workers=2)
+    assert [labelled(loader, workers=asked).workers for asked in (None, 0, 1)] == [2, 0, 1]
+    assert labelled(_tensors(LABELS)).workers == 0
+    assert labelled(labelled(loader), workers=1).workers == 1
+    with pytest.raises(SettingError, match="workers must be at least 0, found -1"):
+        labelled(loader, workers=-1)
+
+
+def test_strict_stays_with_labelled_images():
+    strict = labelled(_tensors(LABELS), strict=True)
+    assert (strict.strict, labelled(strict) is strict, labelled(_tensors(LABELS)).strict) == (True, True, False)
+    assert labelled(labelled(_tensors(LABELS)), strict=True).strict
+
+
+def test_damaged_images_among_those_asked_for_by_position_are_refused():
+    data = labelled(Flawed(6, {3: OSError("truncated")}))
+    assert data.images([2, 4])[:, 0, 0, 0].tolist() == [2, 4]
+    with pytest.raises(DamagedImageError, match=r"^image 3 is damaged: truncated$"):
+        data.images([2, 3])
+    with pytest.raises(DataError, match="no images were asked for"):
+        data.images([])
+
+
+@pytest.mark.parametrize(
+    ("damaged", "count", "expected"),
+    [
+        ([], 3, [0, 5, 10]),
+        ([5], 3, [0, 6, 10]),
+        ([0, 1, 10], 2, [2, 9]),
+        ([], 1, [0]),
+        ([0], 1, [1]),
+        ([], 20, list(range(11))),
+        ([2, 3], 20, [0, 1, 4, 5, 6, 7, 8, 9, 10]),
+        (range(10), 3, [10]),
+        ([], 0, []),
+    ],
+)
+def test_intact_images_are_spread_evenly_and_neighbours_stand_in(damaged, count, expected):
+    data = labelled(Flawed(11, dict.fromkeys(damaged, OSError("truncated"))))
+    found = data.intact(count)
+    assert (found.tolist(), found.dtype) == (expected, np.int64)
+
+
+def test_no_intact_image_at_all_is_refused_with_the_first_reason():
+    with pytest.raises(DataError, match=r"^no image of 5 can be read; the first: truncated 0$"):
+        labelled(Flawed(5, {k: OSError(f"truncated {k}") for k in range(5)})).intact(2)
+    many = Flawed(1000, dict.fromkeys(range(1000), OSError("truncated")))
+    with pytest.raises(DataError, match=r"no image of 1000 can be read \(200 were tried\)"):
+        labelled(many).intact(8)
+    assert len(many.reads) == 200
+
+
+def test_strict_refuses_while_it_looks_for_intact_images():
+    with pytest.raises(DataError, match="image 0 is damaged: truncated; mend"):
+        labelled(Flawed(5, {0: OSError("truncated")}), strict=True).intact(1)
 
 
 def test_images_that_are_no_tensors_are_refused():
@@ -243,50 +337,6 @@ def test_images_of_a_class_are_drawn_by_seed_and_class():
     assert drawn.tolist() != data.of_class(1, limit=10, seed=5).tolist()
     assert (drawn - 1).tolist() != data.of_class(0, limit=10, seed=4).tolist()
     assert data.of_class(1, limit=100).tolist() == data.of_class(1).tolist() == list(range(1, 300, 3))
-
-
-def _digest(data, positions):
-    return data.fingerprint(np.array(positions))["digest"]
-
-
-def test_fingerprint_counts_images_and_classes():
-    found = labelled(_tensors(LABELS)).fingerprint(np.array([0, 4, 1]))
-    assert (found["images"], found["classes"]) == (3, 2)
-    assert labelled(_tensors(LABELS)).fingerprint(np.array([0, 4, 1])) == found
-
-
-def test_fingerprint_changes_with_pixels_labels_and_positions():
-    images, labels = _tensors(LABELS).tensors
-    data = labelled(_tensors(LABELS))
-    base = _digest(data, [0, 1, 2])
-    changed = images.clone()
-    changed[1, 0, 1, 1] += 1e-6
-    assert _digest(labelled(TensorDataset(changed, labels)), [0, 1, 2]) != base
-    assert _digest(labelled(_tensors([2, 0, 0, 1, 2, 0])), [0, 1, 2]) != base
-    assert _digest(data, [0, 1]) != base
-    assert _digest(data, [0, 1, 3]) != base
-    assert _digest(data, [0, 2, 1]) != base
-
-
-def test_fingerprint_ignores_images_elsewhere():
-    images, labels = _tensors(LABELS).tensors
-    changed = images.clone()
-    changed[5] = 100
-    assert _digest(labelled(TensorDataset(changed, labels)), [0, 1]) == _digest(labelled(_tensors(LABELS)), [0, 1])
-
-
-def test_fingerprint_reads_at_most_64_images_and_all_labels():
-    data = Counted([0] * 1000)
-    images = labelled(data, [0] * 1000)
-    digest = _digest(images, range(1000))
-    assert len(data.reads) == 64
-    assert {data.reads[0], data.reads[-1]} == {0, 999}
-    (unread, *_) = set(range(1000)) - set(data.reads)
-    assert _digest(labelled(data, [int(i == unread) for i in range(1000)]), range(1000)) != digest
-
-
-def test_fingerprint_of_no_images_is_one_too():
-    assert labelled(_tensors(LABELS)).fingerprint(np.array([], dtype=np.int64))["images"] == 0
 
 
 def test_labelled_images_are_frozen():

@@ -11,9 +11,9 @@ import unweave
 ROOT = Path(unweave.__file__).parent
 RANKS = (
     {"errors", "files", "randomness", "progress", "tables", "versions"},
-    {"network", "data"},
-    {"paths"},
-    {"zoo", "search", "runs"},
+    {"network", "data", "engine"},
+    {"paths", "runs"},
+    {"zoo", "search"},
     {"analysis"},
     {"views"},
     {"pipeline"},

@@ -181,40 +181,6 @@ def test_something_that_is_no_module_is_refused():
         capture(functional.relu, IMAGES)
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.*")
-@pytest.mark.parametrize("script", [torch.jit.script, lambda network: torch.jit.trace(network, IMAGES)])
-def test_scripted_network_is_refused(plain, script):
-    with pytest.raises(CaptureError, match="scripted network cannot be captured; give the Python module"):
-        capture(script(plain), IMAGES)
-
-
-def test_data_parallel_network_is_refused_with_the_way_out(plain):
-    with pytest.raises(CaptureError, match=r"wrapped in DataParallel; give its `\.module`"):
-        capture(nn.DataParallel(plain), IMAGES)
-
-
-def test_lazy_network_without_weights_is_refused():
-    with pytest.raises(CaptureError, match="lazy modules without weights yet; call it once"):
-        capture(nn.Sequential(nn.Flatten(), nn.LazyLinear(3)), IMAGES)
-
-
-def test_network_with_one_output_is_refused():
-    with pytest.raises(CaptureError, match=r"has one output; .* one score per class"):
-        capture(nn.Sequential(nn.Flatten(), nn.Linear(192, 1)), IMAGES)
-
-
-def branches_on_values(network, images):
-    values = network.conv(images)
-    return network.scores(values if values.sum() > 0 else -values)
-
-
-def test_control_flow_on_values_is_refused_in_one_line_that_says_what_to_change(capfd):
-    network = Custom(branches_on_values)
-    with pytest.raises(CaptureError, match=r"Custom cannot be captured .* use tensor operations such as torch\.where"):
-        capture(network, IMAGES)
-    assert capfd.readouterr() == ("", "")
-
-
 def test_other_image_shape_is_refused_with_torchs_reason(plain):
     with pytest.raises(CaptureError, match=r"images of shape \(5, 8, 8\): .*expected input.* to have 3 channels"):
         capture(plain, torch.zeros(1, 5, 8, 8))

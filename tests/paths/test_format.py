@@ -241,7 +241,7 @@ def test_bits_past_the_last_channel_are_refused(file, row):
 def test_all_tensors_are_needed(file):
     content = file.read_bytes()
     names = sorted(_parts(file)[1])
-    assert len(names) == 11
+    assert len(names) == 15
     for name in names:
         file.write_bytes(content)
         _rewrite(file, lambda header, tensors, name=name: tensors.pop(name))
@@ -274,7 +274,9 @@ def _set(name, value):
         (_set("mask.0000", np.zeros((3, 1), np.int8)), "mask of site 'a/relu:0'"),
         (_set("score.0001", np.zeros((3, 8), np.float32)), r"have shape (3, 8), (3, 9) is needed"),
         (_set("score.0001", np.zeros((3, 9), np.int32)), "floating point is needed"),
-        (_set("row.classes", np.array([0, 7, 3])), "must ascend by class index"),
+        (_set("row.members", np.array([0, 7, 3])), "must ascend by class index"),
+        (_set("row.classes", np.array([0, 3, 4])), "class 4 does not fit a row of classes (7,)"),
+        (_set("row.against", np.array([5])), "texts do not add up"),
         (_set("row.classes", np.array([0, 3])), "differ in length"),
         (_set("row.classes", np.array(5)), "damaged"),
         (_set("row.names.ends", np.array([3, 6, 10])), "texts do not add up"),

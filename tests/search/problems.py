@@ -65,7 +65,9 @@ def reference_of(prepared, images, positions):
 
 def solver_of(prepared, images, objective, classes=(0, 1, 2, 3), **settings):
     """A solver whose plan differs from the defaults in `settings`."""
-    plan = Plan(classes=tuple(classes), **{"batch": 4, "passes": 3, "rows_per_batch": len(classes), **settings})
+    plan = Plan.of_classes(
+        classes=tuple(classes), **{"batch": 4, "passes": 3, "rows_per_batch": len(classes), **settings}
+    )
     return Solver(prepared.tapped, objective, images, plan, prepared.device, prepared.dtype, plan.store(images))
 
 

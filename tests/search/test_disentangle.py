@@ -197,7 +197,7 @@ def test_too_few_steps_to_leave_the_random_start_warn(problem):
 def test_shards_do_not_matter(together, monkeypatch):
     network, data = small_problem()
     whole = disentangle(network, data, **SETTINGS)
-    monkeypatch.setattr("unweave.search.plan._classes_that_fit", lambda prepared, data, plan: together)
+    monkeypatch.setattr("unweave.search.plan._rows_that_fit", lambda prepared, data, plan, workers: together)
     parts = disentangle(network, data, **SETTINGS)
     assert parts.manifest["settings"]["classes_per_shard"] == together
     assert parts.manifest["steps"] == whole.manifest["steps"]

@@ -120,7 +120,7 @@ def test_search_by_elbow_equals_search_with_chosen_beta(swept):
 
 def test_sweep_in_shards_reads_the_same_curve(swept, monkeypatch):
     network, data, betas, paths = swept
-    monkeypatch.setattr("unweave.search.plan._classes_that_fit", lambda prepared, data, plan: 1)
+    monkeypatch.setattr("unweave.search.plan._rows_that_fit", lambda prepared, data, plan, workers: 1)
     settings = {"classes": [0, 1, 2], "betas": betas, "passes": 15, "batch": 4}
     sharded = disentangle(network, data, **settings)
     assert sharded.manifest["settings"]["classes_per_shard"] == 1

@@ -103,12 +103,12 @@ def test_labels_beyond_outputs_are_refused(small):
 @pytest.mark.parametrize("classes", [[2, 0], (0, 2), np.array([2, 0]), torch.tensor([2, 0])])
 def test_classes_ascend_in_the_plan(small, classes):
     plan = planned(small, classes)
-    assert plan.classes == (0, 2)
-    assert all(type(c) is int for c in plan.classes)
+    assert [t.members for t in plan.targets] == [(0,), (2,)]
+    assert all(type(t.members[0]) is int for t in plan.targets)
 
 
 def test_all_classes_with_images_are_the_default(small):
-    assert planned(small).classes == (0, 1, 2, 3)
+    assert [t.key for t in planned(small).targets] == [0, 1, 2, 3]
 
 
 def test_rows_per_batch_does_not_exceed_classes(small):
@@ -139,10 +139,10 @@ def test_activations_are_not_kept_without_memory(small, monkeypatch):
 
 
 def test_shards_split_classes_in_order():
-    plan = Plan((1, 4, 5, 8, 9), rows_per_batch=3, classes_per_shard=2)
-    assert [shard.classes for shard in plan.shards()] == [(1, 4), (5, 8), (9,)]
+    plan = Plan.of_classes((1, 4, 5, 8, 9), rows_per_batch=3, classes_per_shard=2)
+    assert [[t.key for t in shard.targets] for shard in plan.shards()] == [[1, 4], [5, 8], [9]]
     assert [shard.rows_per_batch for shard in plan.shards()] == [2, 2, 1]
-    assert [shard.classes for shard in Plan((1, 4)).shards()] == [(1, 4)]
+    assert [len(shard.targets) for shard in Plan.of_classes((1, 4)).shards()] == [2]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_shards_split_classes_in_order():
 )
 def test_batches_per_pass_are_counted(small, settings, batches):
     prepared, images = small
-    plan = Plan((0, 1, 2, 3), batch=4, **settings)
+    plan = Plan.of_classes((0, 1, 2, 3), batch=4, **settings)
     assert plan.batches_per_pass(images) == batches
     solvers = [
         Solver(prepared.tapped, Released(0.1), images, shard, prepared.device, prepared.dtype)
@@ -176,13 +176,13 @@ def test_classes_are_sharded_where_memory_is_short(small, monkeypatch):
 
 def test_limit_draws_by_seed_and_class(small):
     images = small[1]
-    drawn = {seed: Plan((0, 1, 2), seed=seed, limit_per_class=4).images(images) for seed in (0, 1)}
-    assert {c: len(positions) for c, positions in drawn[0].items()} == {0: 4, 1: 4, 2: 4}
-    assert all((images.labels[positions] == c).all() for c, positions in drawn[0].items())
-    alone = Plan((1,), limit_per_class=4).images(images)
-    assert np.array_equal(alone[1], drawn[0][1])
+    drawn = {seed: Plan.of_classes((0, 1, 2), seed=seed, limit_per_class=4).images(images) for seed in (0, 1)}
+    assert [len(positions) for positions in drawn[0]] == [4, 4, 4]
+    assert all((images.labels[positions] == c).all() for c, positions in enumerate(drawn[0]))
+    alone = Plan.of_classes((1,), limit_per_class=4).images(images)
+    assert np.array_equal(alone[0], drawn[0][1])
     assert any(not np.array_equal(drawn[0][c], drawn[1][c]) for c in (0, 1, 2))
 
 
 def test_limit_above_the_count_takes_all(small):
-    assert len(Plan((0,), limit_per_class=1000).images(small[1])[0]) == 9
+    assert len(Plan.of_classes((0,), limit_per_class=1000).images(small[1])[0]) == 9

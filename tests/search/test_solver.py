@@ -185,7 +185,7 @@ def test_classes_together_equal_classes_alone(small, name):
     prepared, images, _ = small
     objective = objective_named(name, BETA)
     together = searched(prepared, images, objective)
-    for row, c in enumerate(together.plan.classes):
+    for row, c in enumerate(t.key for t in together.plan.targets):
         alone = searched(prepared, images, objective, (c,))
         assert largest_difference([score[[row]] for score in together.scores], alone.scores) < 1e-12
         for mine, others in zip(together.scores, alone.scores, strict=True):
@@ -213,13 +213,13 @@ def test_condition_a_holds_batch_by_batch(small):
     with torch.no_grad():
         right = (network(images.images(range(len(images)))).argmax(1).numpy()) == images.labels
     solver = solver_of(prepared, images, objective_named("released", BETA), (1,))
-    wrong = solver.images[1][~right[solver.images[1]]]
+    wrong = solver.images[0][~right[solver.images[0]]]
     before = [score.clone() for score in solver.scores]
     solver.step([(0, wrong)], reference_of(prepared, images, wrong), 0)
     assert len(wrong) == 3
     assert all(torch.equal(a, b) for a, b in zip(before, solver.scores, strict=True))
     assert solver.steps.tolist() == [0]
-    some = solver.images[1]
+    some = solver.images[0]
     solver.step([(0, some)], reference_of(prepared, images, some), 0)
     assert solver.steps.tolist() == [1]
 
@@ -386,7 +386,7 @@ def test_network_is_left_as_it_was():
 def test_after_batch_hears_class_loss_of_first_batch(small):
     prepared, images, _ = small
     solver, heard = solver_of(prepared, images, objective_named("released", BETA), (0, 1, 2)), []
-    solver.run_pass(0, heard.append)
+    solver.run_pass(0, after_batch=lambda done, loss: heard.append(loss))
     assert len(heard) == len(solver.batches(0))
     assert math.isfinite(heard[0])
     assert all(math.isnan(loss) for loss in heard[1:8])

@@ -1,18 +1,21 @@
-"""Networks by name, and weights from files that cannot run code."""
+"""Networks by name, in every form that MODEL has."""
 
 import os
-import pickle
 import sys
 import types
+import urllib.error
+import urllib.request
 
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import nn
 
 from tests.tiny import TinyPlain
 from unweave.errors import MissingExtraError, SettingError
-from unweave.zoo.models import load_model, load_weights, published_preprocessing
+from unweave.zoo import models
+from unweave.zoo.cifar_resnet import CifarResNet
+from unweave.zoo.digits import train_digits_network
+from unweave.zoo.models import load_model, published_preprocessing
 
 IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(5))
 
@@ -32,6 +35,13 @@ def hungry(channels):
 
 def broken():
     raise FileNotFoundError("no weights here")
+
+class Stubborn(nn.Linear):
+    def train(self, mode=True):
+        raise RuntimeError("always learning")
+
+def stubborn():
+    return Stubborn(3, 3)
 """
 
 
@@ -40,13 +50,6 @@ def user_file(tmp_path):
     file = tmp_path / "networks.py"
     file.write_text(USER_FILE)
     return file
-
-
-@pytest.fixture
-def trained():
-    """A network as somebody trained it."""
-    torch.manual_seed(7)
-    return TinyPlain().randomised()
 
 
 def _saved(state, file):
@@ -82,20 +85,90 @@ def test_unknown_torchvision_network_is_refused():
         load_model("torchvision:fcn_resnet50", "random")
 
 
-def test_failed_download_says_what_to_type(monkeypatch):
-    from torchvision import models
+PUBLISHED = "squeezenet1_1-b8a52dc0.pth"
 
-    def offline(*args, **kwargs):
-        raise OSError("no route to host")
 
-    monkeypatch.setattr(models, "get_model", offline)
-    with pytest.raises(SettingError, match=r"cannot be downloaded \(no route to host\); give --weights FILE"):
+@pytest.fixture
+def torch_home(tmp_path, monkeypatch):
+    """The folder in which torchvision looks for files it has downloaded before, and no way to download any."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+
+    def offline(request):
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "urlopen", offline)
+    return folder
+
+
+def test_torchvision_loads_the_published_file_by_its_name(torch_home):
+    torch.manual_seed(3)
+    state = load_model("torchvision:squeezenet1_1", "random").state_dict()
+    torch.save(state, torch_home / PUBLISHED)
+    network = load_model("torchvision:squeezenet1_1")
+    assert not network.training
+    assert all(torch.equal(network.state_dict()[name], tensor) for name, tensor in state.items())
+
+
+def test_failed_download_says_what_to_type(torch_home, capsys):
+    message = (
+        r"weights of squeezenet1_1 cannot be downloaded \(URLError: .*no route to host.*\); give --weights FILE, or"
+    )
+    with pytest.raises(SettingError, match=message):
         load_model("torchvision:squeezenet1_1")
+    assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize("name", ["resnet18", "torchvision", "torchvision:", "keras:resnet18", "networks.py", ""])
+def test_downloaded_file_of_other_content_than_its_name_says_is_refused(torch_home, tmp_path, monkeypatch):
+    torch.save(load_model("torchvision:squeezenet1_1", "random").state_dict(), tmp_path / "other.pth")
+    served = (tmp_path / "other.pth").as_uri()
+    monkeypatch.setattr(torch.hub, "urlopen", lambda request: urllib.request.urlopen(served))
+    with pytest.raises(SettingError, match=r"torchvision cannot load squeezenet1_1 \(RuntimeError: invalid hash value"):
+        load_model("torchvision:squeezenet1_1")
+    assert list(torch_home.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"no weights"])
+def test_damaged_published_file_is_refused_in_one_line(torch_home, content):
+    (torch_home / PUBLISHED).write_bytes(content)
+    with pytest.raises(SettingError, match=r"cannot load squeezenet1_1 .*; remove a damaged file") as caught:
+        load_model("torchvision:squeezenet1_1")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+class _Villain:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return open, (str(self.target), "w")
+
+
+def test_code_in_a_published_file_does_not_run(torch_home, tmp_path, monkeypatch):
+    monkeypatch.delenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", raising=False)
+    torch.save({"classifier.1.weight": _Villain(tmp_path / "made")}, torch_home / PUBLISHED)
+    with pytest.raises(SettingError, match="torchvision cannot load squeezenet1_1"):
+        load_model("torchvision:squeezenet1_1")
+    assert not (tmp_path / "made").exists()
+    assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
+
+
+def test_weights_of_a_network_with_other_classes_name_the_tensor(tmp_path):
+    state = load_model("torchvision:squeezenet1_1", "random").state_dict()
+    state["classifier.1.weight"] = state["classifier.1.weight"][:7].clone()
+    message = r"'classifier.1.weight' is \(7, 512, 1, 1\) there and \(1000, 512, 1, 1\) here"
+    with pytest.raises(SettingError, match=message):
+        load_model("torchvision:squeezenet1_1", _saved(state, tmp_path / "seven.pt"))
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet18", "torchvision", "torchvision:", "keras:resnet18", "networks.py", "zoo", "zoo:", ""]
+)
 def test_names_of_no_model_are_refused(name):
-    with pytest.raises(SettingError, match=r"no model .*; give torchvision:NAME, timm:NAME or path/to/file.py:func"):
+    with pytest.raises(SettingError, match=r"no model .*; give torchvision:NAME, timm:NAME, zoo:NAME or path/"):
         load_model(name)
 
 
@@ -157,8 +230,9 @@ def test_user_network_takes_weights_from_a_file(user_file, tmp_path):
     ("function", "message"),
     [
         ("number", "networks.py:number returned int, a torch.nn.Module is needed"),
-        ("hungry", "networks.py:hungry fails: TypeError: .*missing 1 required positional argument"),
+        ("hungry", r"networks.py:hungry needs arguments \(channels\); give a function without any"),
         ("broken", "networks.py:broken fails: FileNotFoundError: no weights here"),
+        ("stubborn", "networks.py:stubborn cannot be put into evaluation mode .RuntimeError: always learning"),
     ],
 )
 def test_user_function_that_gives_no_network_is_refused(user_file, function, message):
@@ -166,118 +240,78 @@ def test_user_function_that_gives_no_network_is_refused(user_file, function, mes
         load_model(f"{user_file}:{function}")
 
 
-@pytest.mark.parametrize("name", ["w.safetensors", "w.pt", "w.pth", "w.pth.tar"])
-@pytest.mark.parametrize("prefix", ["", "module."])
-def test_weights_are_read_from_every_kind_of_file(trained, tmp_path, name, prefix):
-    state = {f"{prefix}{key}": tensor for key, tensor in trained.state_dict().items()}
-    network = TinyPlain().eval()
-    load_weights(network, _saved(state, tmp_path / name))
-    with torch.no_grad():
-        assert torch.equal(network(IMAGES), trained(IMAGES))
-
-
-@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
-def test_weights_inside_a_checkpoint_are_found(trained, tmp_path, key):
-    state = {f"module.{name}": tensor for name, tensor in trained.state_dict().items()}
-    file = _saved({"epoch": 3, key: state, "best": 0.9}, tmp_path / "checkpoint.pth.tar")
-    network = TinyPlain().eval()
-    load_weights(network, str(file))
-    assert torch.equal(network.classifier.bias, trained.classifier.bias)
-
-
-def test_weights_saved_in_the_old_format_are_read(trained, tmp_path):
-    file = tmp_path / "old.pth.tar"
-    torch.save(trained.state_dict(), file, _use_new_zipfile_serialization=False)
-    network = TinyPlain().eval()
-    load_weights(network, file)
-    assert torch.equal(network.classifier.bias, trained.classifier.bias)
-
-
-def test_batch_counters_may_be_missing(trained, tmp_path):
-    state = {name: tensor for name, tensor in trained.state_dict().items() if not name.endswith("num_batches_tracked")}
-    assert len(state) < len(trained.state_dict())
-    network = TinyPlain().eval()
-    load_weights(network, _saved(state, tmp_path / "w.pt"))
-    with torch.no_grad():
-        assert torch.equal(network(IMAGES), trained(IMAGES))
-
-
-class Wider(TinyPlain):
-    """As TinyPlain, with eight channels in the second convolution."""
-
-    def __init__(self):
-        super().__init__()
-        self.features[2][0] = nn.Conv2d(4, 8, 3, 1, 1, bias=False)
-
-
-def test_weights_of_another_architecture_name_the_first_tensor_and_both_shapes(tmp_path):
-    file = _saved(TinyPlain().state_dict(), tmp_path / "w.pt")
-    message = r"w.pt does not fit Wider: 'features.2.0.weight' is \(6, 4, 3, 3\) there and \(8, 4, 3, 3\) here"
-    with pytest.raises(SettingError, match=message):
-        load_weights(Wider(), file)
-
-
-def test_missing_and_additional_tensors_are_named(tmp_path):
-    state = TinyPlain().state_dict()
-    more = _saved({**state, "head.weight": torch.zeros(2, 2)}, tmp_path / "more.pt")
-    with pytest.raises(SettingError, match=r"'head.weight' is \(2, 2\) there and absent here"):
-        load_weights(TinyPlain(), more)
-    del state["classifier.bias"]
-    with pytest.raises(SettingError, match=r"'classifier.bias' is absent there and \(3,\) here"):
-        load_weights(TinyPlain(), _saved(state, tmp_path / "fewer.pt"))
-
-
-def test_network_is_unchanged_where_weights_do_not_fit(tmp_path):
-    state = TinyPlain().state_dict()
-    state["classifier.bias"] = torch.zeros(9)
-    network = TinyPlain()
-    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    with pytest.raises(SettingError, match="does not fit"):
-        load_weights(network, _saved(state, tmp_path / "w.pt"))
-    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
-
-
-class _Villain:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, target):
-        self.target = target
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.target),)
-
-
-@pytest.mark.parametrize("save", [torch.save, lambda value, file: file.write_bytes(pickle.dumps(value))])
-@pytest.mark.parametrize("wrap", [lambda villain: villain, lambda villain: {"state_dict": {}, "extra": villain}])
-def test_pickle_with_code_is_refused_and_its_code_does_not_run(tmp_path, save, wrap):
-    made, file = tmp_path / "made", tmp_path / "weights.pth"
-    save(wrap(_Villain(made)), file)
-    with pytest.raises(SettingError, match=r"weights.pth cannot be read as weights alone"):
-        load_weights(TinyPlain(), file)
-    assert not made.exists()
-
-
-def test_whole_pickled_network_is_refused(tmp_path):
-    torch.save(TinyPlain(), tmp_path / "network.pth")
-    with pytest.raises(SettingError, match="cannot be read as weights alone") as caught:
-        load_weights(TinyPlain(), tmp_path / "network.pth")
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("name", ["w.pt", "w.safetensors"])
-@pytest.mark.parametrize("content", [b"", b"these are no weights", b"PK\x03\x04"])
-def test_files_that_hold_no_weights_are_refused(tmp_path, name, content):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(SettingError, match=f"{name} cannot be read as weights alone"):
-        load_weights(TinyPlain(), tmp_path / name)
-
-
-@pytest.mark.parametrize("value", [[1, 2], torch.zeros(3), {"a": 1}, {"weights": {"a": torch.zeros(1)}}])
-def test_files_without_a_state_dict_are_refused(tmp_path, value):
-    with pytest.raises(SettingError, match=r"w.pt holds no state dict \(names to tensors\)"):
-        load_weights(TinyPlain(), _saved(value, tmp_path / "w.pt"))
-
-
 def test_missing_weights_file_is_refused(user_file, tmp_path):
     with pytest.raises(SettingError, match=r"no weights file .*none.pt"):
         load_model(f"{user_file}:tiny", tmp_path / "none.pt")
+
+
+def test_user_s_network_has_no_random_weights_of_ours(user_file):
+    with pytest.raises(SettingError, match=r"networks.py:tiny decides on its weights itself; leave --weights random"):
+        load_model(f"{user_file}:tiny", "random")
+
+
+def test_timm_that_cannot_load_its_weights_is_refused_in_one_line(monkeypatch):
+    def create_model(name, pretrained):
+        raise RuntimeError("no weights are published\nfor this one")
+
+    timm = types.SimpleNamespace(is_model=lambda name: True, create_model=create_model)
+    monkeypatch.setitem(sys.modules, "timm", timm)
+    with pytest.raises(SettingError, match=r"timm cannot load tiny \(RuntimeError: no weights are published\); remove"):
+        load_model("timm:tiny")
+
+
+def test_timm_s_own_network_is_loaded():
+    timm = pytest.importorskip("timm", reason="timm is an extra, and is not installed")
+    assert not load_model(f"timm:{timm.list_models('resnet18*')[0]}", "random").training
+
+
+@pytest.mark.parametrize("name", ["resnet21_cifar", "resnet20", "digit"])
+def test_unknown_zoo_network_is_answered_with_those_there_are(name):
+    with pytest.raises(SettingError, match=rf"the zoo has no network '{name}'; it has digits, resnet20_cifar, .*"):
+        load_model(f"zoo:{name}", "random")
+
+
+def test_zoo_s_digits_network_is_trained_on_the_spot_the_same_every_time(monkeypatch):
+    monkeypatch.setattr(models, "train_digits_network", lambda: train_digits_network(epochs=1))
+    first, second = load_model("zoo:digits").state_dict(), load_model("zoo:digits").state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    untrained = load_model("zoo:digits", "random").state_dict()
+    assert not torch.equal(first["classifier.weight"], untrained["classifier.weight"])
+
+
+def test_zoo_s_digits_network_takes_weights_from_a_file(tmp_path):
+    state = load_model("zoo:digits", "random").state_dict()
+    found = load_model("zoo:digits", _saved(state, tmp_path / "digits.pt")).state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in state.items())
+
+
+def test_cifar_network_without_weights_says_what_to_type():
+    with pytest.raises(SettingError, match="zoo:resnet56_cifar comes without weights; give --weights FILE, or"):
+        load_model("zoo:resnet56_cifar")
+
+
+def test_cifar_network_with_random_weights_has_ten_classes():
+    assert load_model("zoo:resnet20_cifar", "random").linear.out_features == 10
+
+
+@pytest.mark.parametrize("classes", [4, 100])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_cifar_network_has_the_classes_of_its_weight_file(tmp_path, classes, prefix):
+    state = {f"{prefix}{name}": tensor for name, tensor in CifarResNet(20, classes).state_dict().items()}
+    file = _saved({"state_dict": state, "best_prec1": 91.5}, tmp_path / "resnet20.th")
+    network = load_model("zoo:resnet20_cifar", file)
+    assert torch.equal(network.linear.weight, state[f"{prefix}linear.weight"])
+    assert network(torch.zeros(2, 3, 32, 32)).shape == (2, classes)
+
+
+def test_weights_that_claim_more_classes_than_they_hold_make_no_network_of_that_size(tmp_path):
+    state = CifarResNet(20).state_dict()
+    state["linear.weight"] = torch.zeros(1, 64).expand(10**12, 64)
+    with pytest.raises(SettingError, match=r"'linear.weight' is \(1000000000000, 64\) there and \(10, 64\) here"):
+        load_model("zoo:resnet20_cifar", _saved(state, tmp_path / "w.pt"))
+
+
+def test_weights_of_another_depth_name_the_tensor(tmp_path):
+    file = _saved(CifarResNet(32).state_dict(), tmp_path / "w.safetensors")
+    with pytest.raises(SettingError, match=r"does not fit CifarResNet: 'layer1.3.[\w.]+' is .* there and absent"):
+        load_model("zoo:resnet20_cifar", file)

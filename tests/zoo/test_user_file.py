@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from unweave.errors import SettingError
-from unweave.zoo.user_file import function_in_file
+from unweave.zoo.user_file import function_in_file, result_in_file
 
 
 def _file(folder, text, name="own.py"):
@@ -70,6 +70,11 @@ def test_file_without_functions_says_none(tmp_path):
         ("raise RuntimeError('out of luck')", "fails to run: RuntimeError: out of luck"),
         ("import no_such_package_anywhere", "fails to run: ModuleNotFoundError: No module named 'no_such_package"),
         ("def answer(:", "fails to run: SyntaxError"),
+        ("import sys\nsys.exit()", r"fails to run: it ends the program \(sys.exit\(None\)\); return instead"),
+        ("class Stop(BaseException): pass\nraise Stop('now')", "fails to run: Stop: now"),
+        ("raise ValueError('first\\nsecond')", "fails to run: ValueError: first$"),
+        ("def deeper(): deeper()\ndeeper()", "fails to run: RecursionError"),
+        ("import sys\ndel sys.modules[__name__]\nraise ValueError('gone')", "fails to run: ValueError: gone"),
     ],
 )
 def test_file_that_fails_is_refused_and_forgotten(tmp_path, text, message):
@@ -79,3 +84,38 @@ def test_file_that_fails_is_refused_and_forgotten(tmp_path, text, message):
         function_in_file(f"{file}:answer")
     assert caught.value.__cause__ is not None
     assert set(sys.modules) == before
+
+
+def test_an_interruption_from_the_keyboard_is_passed_on(tmp_path):
+    file = _file(tmp_path, "def answer():\n    raise KeyboardInterrupt\n")
+    with pytest.raises(KeyboardInterrupt):
+        result_in_file(f"{file}:answer")
+
+
+def test_file_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "own.py").write_bytes(bytes(range(256)))
+    with pytest.raises(SettingError, match=r"own.py fails to run: "):
+        function_in_file(f"{tmp_path / 'own.py'}:answer")
+
+
+def test_result_is_what_the_function_returns(tmp_path):
+    file = _file(tmp_path, "def answer(start=40, *rest, **more):\n    return start + 2\n")
+    assert result_in_file(f"{file}:answer") == 42
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def answer(classes, *, width): pass", r"own.py:answer needs arguments \(classes, width\); give a function w"),
+        (
+            "import sys\ndef answer(): sys.exit(3)",
+            r"own.py:answer fails: it ends the program \(sys.exit\(3\)\); return instead",
+        ),
+        ("class answer:\n    def __init__(self, size): pass", r"own.py:answer needs arguments \(size\)"),
+        ("def answer(): raise OSError('one\\ntwo')", "own.py:answer fails: OSError: one$"),
+        ("def answer(): return [][0]", "own.py:answer fails: IndexError"),
+    ],
+)
+def test_function_that_gives_nothing_is_refused_in_one_line(tmp_path, text, message):
+    with pytest.raises(SettingError, match=message):
+        result_in_file(f"{_file(tmp_path, text)}:answer")

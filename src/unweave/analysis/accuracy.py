@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from unweave.analysis.origin import origin
-from unweave.analysis.predictions import Predictor, class_rows, image_batches
+from unweave.analysis.predictions import Predictor, class_rows, image_batches, left_out
 from unweave.data.labelled import Data, LabelledImages, labelled
 from unweave.errors import DataError
 from unweave.paths import Paths
@@ -41,8 +41,9 @@ def accuracy(
     Returns
     -------
     Table
-        One row per class: `class`, `name`, `images` (count), `original` and `sub_architecture` (accuracies, shares of
-        `images`; NaN for a class without images, which means leave out). The summary has both means over classes.
+        One row per class: `class`, `name`, `images` (count of those read), `original` and `sub_architecture`
+        (accuracies, shares of `images`; NaN for a class without images, which means leave out). The summary has both
+        means over classes, the title says how many damaged images were left out.
 
     Raises
     ------
@@ -51,7 +52,7 @@ def accuracy(
     MismatchError
         If the network is not the one the paths were found in.
     DataError
-        If no class of the paths has images.
+        If no class of the paths has images that can be read.
     """
     classes = class_rows(paths, "accuracy")
     images = labelled(data, labels)
@@ -60,29 +61,34 @@ def accuracy(
     if total == 0:
         raise DataError("none of the paths' classes has images in this data")
     predictor = Predictor.of(network, paths, device)
-    own, whole = [], []
+    own, whole, counts, seen = [], [], [], []
     with progress("accuracy", total, show_progress) as advance:
         for row, c in enumerate(classes):
-            hits_own = hits_whole = 0
-            for _, batch in image_batches(images, positions[c], advance):
+            hits_own = hits_whole = count = 0
+            for read, batch in image_batches(images, positions[c], advance):
+                seen.append(read)
+                count += len(read)
                 hits_own += int((predictor.through(row, batch) == c).sum())
                 hits_whole += int((predictor.original(batch) == c).sum())
-            count = len(positions[c])
+            counts.append(count)
             own.append(hits_own / count if count else float("nan"))
             whole.append(hits_whole / count if count else float("nan"))
-    where = origin(paths, images, np.concatenate(list(positions.values())))
-    without = sum(not len(p) for p in positions.values())
+    damaged = left_out(images, total, sum(counts))
+    where = origin(paths, images, np.concatenate(seen))
+    without = counts.count(0)
     return Table(
-        title=f"Accuracy on each class's own images, {where}" + (f"; {without} classes have none" if without else ""),
+        title=f"Accuracy on each class's own images, {where}"
+        + (f"; {without} classes have none" if without else "")
+        + damaged,
         columns={
             "class": tuple(classes),
             "name": paths.rows.names,
-            "images": tuple(len(positions[c]) for c in classes),
+            "images": tuple(counts),
             "original": tuple(whole),
             "sub_architecture": tuple(own),
         },
         meanings={
-            "images": "images of the class",
+            "images": "images of the class that could be read",
             "original": "share of them that the whole network calls by their class",
             "sub_architecture": "share of them that the class's own sub-architecture calls by their class",
         },

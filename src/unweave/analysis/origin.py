@@ -22,7 +22,7 @@ def _searched(paths: Paths, data: LabelledImages) -> np.ndarray:
     settings = paths.manifest.get("settings", {})
     limit, seed = settings.get("limit_per_class"), paths.manifest.get("seed", 0)
     classes = settings.get("classes", data.classes)
-    positions = np.concatenate([np.empty(0, np.int64), *(data.of_class(c, limit, seed) for c in classes)])
+    positions = np.unique(np.concatenate([np.empty(0, np.int64), *(data.of_class(c, limit, seed) for c in classes)]))
     recorded = paths.manifest.get("data", {}).get("search", {}).get("digest")
     same = recorded is not None and data.fingerprint(positions)["digest"] == recorded
     return positions if same else positions[:0]

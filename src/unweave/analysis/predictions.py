@@ -83,10 +83,25 @@ def class_rows(paths: Paths, measure: str) -> list[int]:
 def image_batches(
     data: LabelledImages, positions: Sequence[int] | np.ndarray, advance: Advance | None = None
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """The images at `positions`, in batches of 64, with their positions."""
+    """The images at `positions` that can be read, in batches of 64, with their positions."""
     where = np.asarray(positions, dtype=np.int64)
     plan = [where[start : start + _BATCH] for start in range(0, len(where), _BATCH)]
-    for chosen, images in zip(plan, data.batches(plan), strict=True):
-        yield chosen, images
+    for batch in data.batches(plan):
+        if batch.images is not None:
+            yield batch.positions, batch.images
         if advance is not None:
-            advance(len(chosen))
+            advance(len(batch.positions) + len(batch.damaged))
+
+
+def left_out(data: LabelledImages, asked: int, read: int) -> str:
+    """For a table's title: how many images were damaged, among those asked for and those without a known class.
+
+    Raises
+    ------
+    DataError
+        If none could be read.
+    """
+    if read == 0:
+        raise DataError(f"none of the {asked} images asked for can be read: all are damaged")
+    count = asked - read + len(data.damaged)
+    return f"; {count} damaged image{'s' if count > 1 else ''} left out" if count else ""

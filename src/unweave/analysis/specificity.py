@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unweave.analysis.origin import origin
-from unweave.analysis.predictions import Predictor, class_rows, image_batches
+from unweave.analysis.predictions import Predictor, class_rows, image_batches, left_out
 from unweave.data.labelled import Data, LabelledImages, labelled
 from unweave.errors import DataError, SettingError
 from unweave.paths import Paths
@@ -49,7 +49,7 @@ def specificity(
     -------
     Table
         One row per class: `class`, `name`, `own`, `false_accepts`, `balanced`, the same for `original_*` (the whole
-        network) and `random_*` (the controls). Shares; NaN where there are no images.
+        network) and `random_*` (the controls). Shares of the images that can be read; NaN where there are none.
 
     Raises
     ------
@@ -72,10 +72,11 @@ def specificity(
     wanted = [np.isin(everything, np.concatenate([own[c], foreign[c]])) for c in classes]
     total = len(everything) + len(masks) * sum(int(w.sum()) for w in wanted)
     original = np.full(len(images), -1)
+    read = np.zeros(len(images), dtype=bool)
     called = np.zeros((len(masks), len(classes), len(images)), dtype=bool)
     with progress("specificity", total, show_progress) as advance:
         for chosen, batch in image_batches(images, everything):
-            original[chosen] = predictor.original(batch)
+            original[chosen], read[chosen] = predictor.original(batch), True
             advance(len(chosen))
             for row, c in enumerate(classes):
                 use = wanted[row][np.searchsorted(everything, chosen)]
@@ -84,6 +85,8 @@ def specificity(
                 for draw, used in enumerate(masks):
                     called[draw, row, chosen[use]] = predictor.through(row, batch[torch.from_numpy(use)], used) == c
                 advance(len(masks) * int(use.sum()))
+    damaged = left_out(images, len(everything), int(read.sum()))
+    own, foreign = ({c: p[read[p]] for c, p in part.items()} for part in (own, foreign))
     found = {
         (draw, c): (_share(called[draw, row, own[c]]), _share(called[draw, row, foreign[c]]))
         for draw in range(len(masks))
@@ -103,7 +106,7 @@ def specificity(
         name: _mean_known(values) for name, values in columns.items() if name not in ("class", "name")
     }
     return Table(
-        title=f"Own class and other classes, {origin(paths, images, everything)}",
+        title=f"Own class and other classes, {origin(paths, images, everything[read[everything]])}{damaged}",
         columns=columns,
         meanings={
             "own": "share of the class's images that its sub-architecture calls by their class",
@@ -117,7 +120,7 @@ def specificity(
 
 
 def _foreign(images: LabelledImages, index: int, limit: int | None, seed: int) -> np.ndarray:
-    positions = np.flatnonzero(images.labels != index)
+    positions = np.flatnonzero((images.labels != index) & (images.labels >= 0))
     if limit is not None and len(positions) > limit:
         positions = np.sort(generator("others", seed, index).permutation(positions)[:limit])
     return positions

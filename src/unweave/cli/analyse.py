@@ -31,13 +31,14 @@ def analyse(
 
     Example: unweave analyse run --measure accuracy
     """
+    from unweave.paths import Paths
     from unweave.pipeline.inputs import Inputs
     from unweave.pipeline.measures import MEASURES, NEEDS_IMAGES, Subject, check_measures, draw_elbow, run_measures
     from unweave.runs.folder import RunFolder
 
     folder = RunFolder(run)
-    settings = folder.read_settings()
-    paths = folder.read_paths()
+    settings = folder.read_inputs()
+    paths = Paths.load(folder.finished_paths())
     inputs = Inputs.from_settings(settings["inputs"])
     spec = data or inputs.validation
     names = measure or [name for name in MEASURES if spec is not None or name not in NEEDS_IMAGES]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,16 +18,24 @@ from unweave.cli.options import (
     Preprocess,
     Seed,
     Size,
+    Strict,
     Weights,
 )
 from unweave.cli.output import percent, print_json, print_line, print_table
 from unweave.errors import SettingError
 
+if TYPE_CHECKING:
+    from unweave.paths import Paths
+    from unweave.runs.folder import RunFolder
+
+_LONG = 60
+"""Seconds from which on a search's cost is said beforehand, also where nobody looks on."""
+
 
 def disentangle(
     model: Model,
     train: Annotated[str, typer.Argument(metavar="TRAIN", help=f"Images to search on: {DATA_HELP}.")],
-    out: Annotated[Path, typer.Option(help="Run folder to write.")],
+    out: Annotated[Path, typer.Option(help="Run folder to write; the same command again goes on with it.")],
     validation: Annotated[str | None, typer.Option(help="Images to measure on later, in the same forms.")] = None,
     level: Annotated[str, typer.Option(help="block, filter, iccv2021:..., or value names by comma.")] = "block",
     objective: Annotated[
@@ -37,6 +46,13 @@ def disentangle(
     ] = "released",
     beta: Annotated[str, typer.Option(help="Weight of the penalty: a number, or elbow.")] = "elbow",
     classes: Annotated[str | None, typer.Option(help="Only these classes: names or indices by comma.")] = None,
+    groups: Annotated[
+        Path | None, typer.Option(help='Several classes as one row: a JSON file {"name": [class names or indices]}.')
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="Tell rows from these classes (names or indices by comma) instead of from all others."),
+    ] = None,
     limit_per_class: Annotated[int | None, typer.Option(help="At most so many search images a class.")] = None,
     passes: Annotated[int, typer.Option(help="Passes over each class's images.")] = 20,
     rate: Annotated[float, typer.Option(help="Step length.")] = 0.1,
@@ -53,63 +69,96 @@ def disentangle(
     precision: Annotated[str, typer.Option(help="float32, or bfloat16 for mixed precision.")] = "float32",
     seed: Seed = 0,
     device: Device = None,
+    engine: Annotated[
+        str, typer.Option(help="inline: in this process; processes: several of this machine.")
+    ] = "inline",
+    workers: Annotated[int | None, typer.Option(help="How many processes; default: one a core, at most four.")] = None,
+    loaders: Annotated[int, typer.Option(help="Processes that read images ahead, for each searching process.")] = 0,
+    strict: Strict = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only print what the search would take; nothing is written.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Find the sub-architecture of every class of a trained network.
+
+    Scores are saved after every pass; the same command again goes on from there.
 
     Example: unweave disentangle networks.py:resnet20 cifar10:data --validation cifar10:data --preprocess imagenet
     --limit-per-class 100 --out run
     """
     from unweave.pipeline.inputs import Inputs
     from unweave.pipeline.measures import draw_elbow
+    from unweave.pipeline.rows import class_indices, read_groups
     from unweave.runs.folder import RunFolder
-    from unweave.search.disentangle import disentangle as find_paths
+    from unweave.search.search import Search
+    from unweave.search.settings import Settings
 
     chosen_beta = _beta(beta)
     run = RunFolder(out)
+    if not dry_run:
+        run.check_writable()
     inputs = Inputs(
-        model, train, validation, weights, preprocess, size, str(classes_file) if classes_file else None, logits
+        model, train, validation, weights, preprocess, size, _text(classes_file), logits, loaders=loaders, strict=strict
     )
     network = inputs.network()
     images = inputs.images(train, network, train=True)
-    held_out = inputs.images(validation, network, train=False) if validation else None
-    wanted = _classes(classes, images) if classes else None
-    run.prepare()
-    paths = find_paths(
-        network,
-        images,
-        level.split(",") if "/" in level else level,
+    settings = Settings(
         objective,
-        beta=chosen_beta,
-        validation=held_out,
-        classes=wanted,
+        chosen_beta,
+        not no_reconstruction,
+        classes=class_indices(classes, images) if classes else None,
+        groups=read_groups(groups, images) if groups else None,
+        against=class_indices(against, images) if against else None,
         limit_per_class=limit_per_class,
         rate=rate,
         passes=passes,
+        batch=batch,
         augment=augment,
         seed=seed,
-        device=device,
         precision=precision,
-        batch=batch,
-        reconstruction=not no_reconstruction,
+    )
+    search = Search.with_engine(
+        engine,
+        workers,
+        network,
+        images,
+        level.split(",") if "/" in level else level,
+        settings,
+        validation=inputs.images(validation, network, train=False) if validation else None,
+        device=device,
         logits=inputs.logits_key,
-    ).with_notes(inputs=inputs.as_manifest())
-    paths.save(run.paths_file)
-    run.write_settings({"inputs": inputs.as_settings(), "seed": seed})
-    figures = draw_elbow(paths, run)
-    kept = paths.kept().mean(0)
+        folder=run,
+        notes={"inputs": inputs.as_manifest()},
+    )
+    if search.finished:
+        sys.stderr.write(f"unweave: {out} holds this search already, finished\n")
+    else:
+        cost = search.cost()
+        if dry_run:
+            print_json(cost.as_dict()) if json else print_line(str(cost))
+            return
+        if sys.stderr.isatty() or cost.seconds > _LONG:
+            sys.stderr.write(f"unweave: {'going on with' if search.begun else 'searching'} {cost}\n")
+    paths = search.run()
+    run.write_inputs({"inputs": inputs.as_settings(), "seed": seed})
+    _show(paths, run, draw_elbow(paths, run), json=json)
+
+
+def _show(paths: Paths, run: RunFolder, figures: list[Path], *, json: bool) -> None:
+    kept, used = paths.kept().mean(0), paths.manifest["objective"]
     if json:
         usage = dict(zip(paths.sites.names, kept.tolist(), strict=True))
-        files = [str(file) for file in (run.paths_file, run.settings_file, *figures)]
-        print_json({"rows": list(paths.rows.names), "beta": _used_beta(paths.manifest), "usage": usage, "files": files})
+        files = [str(file) for file in (run.paths_file, run.inputs_file, *figures)]
+        print_json({"rows": list(paths.rows.names), "beta": float(used["beta"]), "usage": usage, "files": files})
         return
     rows = zip(paths.sites.names, (site.channels for site in paths.sites), map(percent, kept), strict=True)
     print_table(
-        f"{len(paths)} sub-architectures, {objective}, beta {_used_beta(paths.manifest):g}",
+        f"{len(paths)} sub-architectures, {used['name']}, beta {used['beta']:g}",
         ["site", "channels", "kept (mean)"],
         rows,
     )
-    print_line(f"Written: {run.paths_file}. Next: unweave analyse {out}")
+    print_line(f"Written: {run.paths_file}. Next: unweave analyse {run.root}")
 
 
 def _beta(text: str) -> float | Literal["elbow"]:
@@ -121,18 +170,5 @@ def _beta(text: str) -> float | Literal["elbow"]:
         raise SettingError(f"--beta must be a number or elbow, found {text!r}") from None
 
 
-def _used_beta(manifest: Any) -> float:
-    return float(manifest["objective"]["beta"])
-
-
-def _classes(text: str, images: Any) -> list[int]:
-    """Names or indices by comma."""
-    found = []
-    for part in (part.strip() for part in text.split(",")):
-        matches = [index for index, name in enumerate(images.class_names or ()) if name == part]
-        if len(matches) > 1:
-            raise SettingError(f"{len(matches)} classes are named {part!r}; give the index: {matches}")
-        if not matches and not part.isdigit():
-            raise SettingError(f"no class {part!r}")
-        found.append(matches[0] if matches else int(part))
-    return found
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from unweave.cli.options import Json, Logits, Model, Weights, logits_key
+from unweave.cli.options import Json, Logits, Model, Weights
 from unweave.cli.output import print_json, print_table
 from unweave.errors import SettingError
 
@@ -29,6 +29,7 @@ def sites(
     import torch
 
     from unweave.network.sites import find_sites
+    from unweave.pipeline.inputs import logits_key
     from unweave.zoo.models import load_model
 
     example = torch.zeros(2, *image_shape(shape))

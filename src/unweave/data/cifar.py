@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from unweave.data.pictures import read_picture, reason_of
 from unweave.data.preprocessing import Transform
 from unweave.errors import DataError
 
@@ -36,7 +38,7 @@ def cifar(folder: str | Path, variant: str, train: bool, transform: Transform) -
     Raises
     ------
     DataError
-        If the folder holds neither.
+        If the folder holds neither, or its files are damaged or not the published ones.
     """
     folder = Path(folder)
     part = "train" if train else "test"
@@ -46,32 +48,57 @@ def cifar(folder: str | Path, variant: str, train: bool, transform: Transform) -
 
     kind: Any = datasets.CIFAR10 if variant == "cifar10" else datasets.CIFAR100
     root = folder.parent if folder.name == kind.base_folder else folder
-    try:
-        found = kind(root, train=train, download=False)
-    except RuntimeError as error:
+    if not (root / kind.base_folder).is_dir():
         raise DataError(
             f"{folder} holds no {variant}: neither torchvision's {kind.base_folder}/ nor sheets ({part}_labels.npy)"
-        ) from error
+        )
+    _check_published(root / kind.base_folder, kind)
+    found = kind(root, train=train, download=False)
     return CifarImages(found.data, np.asarray(found.targets), list(found.classes), transform)
 
 
+def _check_published(folder: Path, kind: Any) -> None:
+    """Reading a pickle runs code: only the published files, told by their checksums, are read."""
+    published = [*kind.train_list, *kind.test_list, [kind.meta["filename"], kind.meta["md5"]]]
+    for name, checksum in published:
+        try:
+            content = (folder / name).read_bytes()
+        except OSError as error:
+            raise DataError(
+                f"{folder / name} cannot be read ({reason_of(error)}); extract the archive again"
+            ) from error
+        if hashlib.md5(content, usedforsecurity=False).hexdigest() != checksum:
+            raise DataError(f"{folder / name} is not the published file (another checksum); extract the archive again")
+
+
 def _from_sheets(folder: Path, part: str, transform: Transform) -> CifarImages:
-    labels = np.load(folder / f"{part}_labels.npy", allow_pickle=False)
+    labels = _labels(folder / f"{part}_labels.npy")
     sheets = sorted(folder.glob(f"{part}_[0-9][0-9].*"))
     if not sheets:
         raise DataError(f"{folder} has {part}_labels.npy but no sheets {part}_00.webp ...")
     pixels = np.concatenate([_tiles(sheet) for sheet in sheets])
     if len(pixels) != len(labels):
         raise DataError(f"{folder}: {len(pixels)} {part} images in the sheets, {len(labels)} labels")
-    return CifarImages(pixels, labels.astype(np.int64), list(CIFAR10_CLASSES), transform)
+    return CifarImages(pixels, labels, list(CIFAR10_CLASSES), transform)
+
+
+def _labels(file: Path) -> np.ndarray:
+    try:
+        with file.open("rb") as opened:  # NumPy leaves a damaged archive open
+            labels: Any = np.load(opened, allow_pickle=False)
+    except Exception as error:
+        raise DataError(f"{file} cannot be read as a NumPy array ({reason_of(error)})") from error
+    if not isinstance(labels, np.ndarray) or labels.ndim != 1 or labels.dtype.kind not in "iu":
+        found = f"{labels.dtype} {labels.shape}" if isinstance(labels, np.ndarray) else "an archive of arrays"
+        raise DataError(f"{file} is {found}; one whole number an image is needed")
+    wrong = labels[(labels < 0) | (labels >= len(CIFAR10_CLASSES))]
+    if len(wrong):
+        raise DataError(f"{file}: labels go from 0 to {len(CIFAR10_CLASSES) - 1}, found {wrong[:3].tolist()}")
+    return labels.astype(np.int64)
 
 
 def _tiles(sheet: Path) -> np.ndarray:
-    try:
-        with Image.open(sheet) as picture:
-            pixels = np.asarray(picture.convert("RGB"))
-    except OSError as error:
-        raise DataError(f"{sheet} cannot be read as an image ({error})") from error
+    pixels = np.asarray(read_picture(sheet))
     rows, columns = pixels.shape[0] // 32, pixels.shape[1] // 32
     if pixels.shape != (rows * 32, columns * 32, 3):
         raise DataError(f"{sheet} is {pixels.shape[1]} x {pixels.shape[0]} pixels, not a sheet of 32 x 32 tiles")

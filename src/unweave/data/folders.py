@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+import os
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from unweave.data.class_list import ClassEntry, FolderNames, names_of, read_class_list
+from unweave.data.pictures import read_picture, reason_of
 from unweave.data.preprocessing import Transform
-from unweave.errors import DataError
+from unweave.errors import DamagedImageError, DataError
+
+__all__ = ["EXTENSIONS", "ClassEntry", "FolderImages", "first_picture", "image_folder", "read_class_list"]
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff", ".gif")
 
-
-@dataclass(frozen=True)
-class ClassEntry:
-    """One class of a network: its output, WordNet id (or empty) and name."""
-
-    index: int
-    wnid: str
-    name: str
+_MOST_TRIES = 200
 
 
 class FolderImages(Dataset[tuple[Tensor, int]]):
-    """Pictures below one folder a class. `samples` lists (file, class index); `classes` names all of them."""
+    """Pictures below one folder a class. `samples` lists (file, class index); `classes` names all of them.
+
+    An item that cannot be read raises `DamagedImageError`.
+    """
 
     def __init__(self, samples: list[tuple[str, int]], classes: list[str], transform: Transform) -> None:
         self.samples, self.classes, self.transform = samples, classes, transform
@@ -37,82 +36,122 @@ class FolderImages(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, position: int) -> tuple[Tensor, int]:
         file, label = self.samples[position]
-        try:
-            with Image.open(file) as picture:
-                return self.transform(picture), label
-        except OSError as error:
-            raise DataError(f"{file} cannot be read as an image ({error})") from error
+        return self.transform(read_picture(file)), label
 
 
 def image_folder(
     folder: str | Path, transform: Transform, outputs: int, class_list: list[ClassEntry] | None = None
 ) -> FolderImages:
-    """The images below `folder`, one sub-folder a class.
+    """The images below `folder`, one sub-folder a class. Hidden files and folders are left out.
 
     Without `class_list`, as many sub-folders as the network has outputs means that the k-th in sorted order is output
     k. With it, a sub-folder's name is a WordNet id, a class name or an output's index, and a part of the classes will
-    do.
+    do. A warning names class folders without images.
 
     Raises
     ------
     DataError
-        If there are no images, or a sub-folder cannot be mapped to one output.
+        If there are no images, a folder cannot be read, or a sub-folder cannot be mapped to one output.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise DataError(f"no folder {folder}")
-    inner = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if not inner:
-        raise DataError(f"{folder} has no sub-folders; one folder a class is needed")
+    inner = _class_folders(folder)
     if class_list is None and len(inner) != outputs:
         raise DataError(
             f"{folder} has {len(inner)} class folders, the network {outputs} outputs; give a class list (a JSON "
             'list of {"index", "wnid", "name"}) that maps folders to outputs'
         )
-    samples = []
-    for position, path in enumerate(inner):
-        index = position if class_list is None else _output_of(path.name, class_list)
-        if not 0 <= index < outputs:
-            raise DataError(f"folder {path.name!r} is output {index} in the class list, the network has {outputs}")
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in EXTENSIONS)
-        samples += [(str(file), index) for file in files]
+    names = [_name(path) for path in inner]
+    known = None if class_list is None else FolderNames(class_list)
+    indices = [position if known is None else known.output_of(name) for position, name in enumerate(names)]
+    for name, index in zip(names, indices, strict=True):
+        if index >= outputs:
+            raise DataError(f"folder {name!r} is output {index} in the class list, the network has {outputs}")
+    samples, empty = [], []
+    for path, name, index in zip(inner, names, indices, strict=True):
+        found = [(file, index) for file in _image_files(path)]
+        samples += found
+        empty += [] if found else [name]
     if not samples:
         raise DataError(f"no images below {folder}")
-    names = [path.name for path in inner] if class_list is None else _names(class_list, outputs)
-    return FolderImages(samples, names, transform)
+    if empty:
+        some = ", ".join(map(repr, empty[:3])) + (", ..." if len(empty) > 3 else "")
+        warnings.warn(f"{len(empty)} of {len(inner)} class folders have no images: {some}", UserWarning, stacklevel=2)
+    return FolderImages(samples, names if class_list is None else names_of(class_list, outputs), transform)
 
 
-def _output_of(name: str, class_list: list[ClassEntry]) -> int:
-    matches = [e.index for e in class_list if name in (e.wnid, e.name)] or [
-        e.index for e in class_list if name == str(e.index)
-    ]
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        raise DataError(f"folder {name!r} names {len(matches)} classes ({matches}); name the folder by its index")
-    raise DataError(f"folder {name!r} is no WordNet id, name or index in the class list")
-
-
-def _names(class_list: list[ClassEntry], outputs: int) -> list[str]:
-    names = [str(index) for index in range(outputs)]
-    for entry in class_list:
-        if 0 <= entry.index < outputs:
-            names[entry.index] = entry.name
-    return names
-
-
-def read_class_list(file: str | Path) -> list[ClassEntry]:
-    """A JSON list of `{"index", "wnid", "name"}`.
+def first_picture(folder: str | Path, transform: Transform) -> Tensor:
+    """The first picture below `folder` that can be read, transformed: `[channels, height, width]`.
 
     Raises
     ------
     DataError
-        If the file is not that.
+        If there is none, or the first 200 are damaged.
     """
+    damaged: list[DamagedImageError] = []
+    for path in _class_folders(Path(folder)):
+        for file in _image_files(path):
+            try:
+                return transform(read_picture(file))
+            except DamagedImageError as error:
+                damaged.append(error)
+            if len(damaged) == _MOST_TRIES:
+                break
+    if not damaged:
+        raise DataError(f"no images below {folder}")
+    raise DataError(f"the first {len(damaged)} images below {folder} are damaged; the first: {damaged[0]}")
+
+
+def _class_folders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise DataError(f"no folder {folder}")
+    entries = _listed(folder)
+    inner = [Path(entry.path) for entry in entries if _is_folder(entry)]
+    if not inner:
+        images = "images and " if any(_is_image(entry.name) for entry in entries) else ""
+        raise DataError(f"{folder} has {images}no sub-folders; one folder a class is needed")
+    return inner
+
+
+def _image_files(folder: Path) -> Iterator[str]:
+    """Image files below `folder`, sorted by the parts of their paths. Every folder is entered once, whatever links
+    lead to it, and links do not lead out to the folders above."""
+    entered = {_identity(folder), _identity(folder.parent)}
+    waiting = _listed(folder)[::-1]
+    while waiting:
+        entry = waiting.pop()
+        if not _is_folder(entry):
+            if _is_image(entry.name):
+                yield entry.path
+        elif (identity := _identity(entry.path)) not in entered:
+            entered.add(identity)
+            waiting += _listed(entry.path)[::-1]
+
+
+def _listed(folder: str | Path) -> list[os.DirEntry[str]]:
+    """What is in `folder`, sorted, without what is hidden."""
     try:
-        entries: list[Any] = json.loads(Path(file).read_text(encoding="utf-8"))
-        return [ClassEntry(int(e["index"]), str(e.get("wnid", "")), str(e["name"])) for e in entries]
+        with os.scandir(folder) as entries:
+            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda entry: entry.name)
     except OSError as error:
-        raise DataError(f"class list {file} cannot be read ({error})") from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(f"{file} is not a JSON list of {{index, wnid, name}} ({error})") from error
+        raise DataError(f"folder {folder} cannot be read ({reason_of(error)})") from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(EXTENSIONS)
+
+
+def _identity(folder: str | Path) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
+
+
+def _name(folder: Path) -> str:
+    """The folder's name; bytes that are no Unicode, which file systems allow and files cannot hold, are escaped."""
+    return os.fsencode(folder.name).decode("utf-8", "backslashreplace")

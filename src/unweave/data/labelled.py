@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler, SequentialSampler
 
-from unweave.errors import DataError
+from unweave.data.batches import BatchReader, Damaged, Failure, ImageBatch, read_all
+from unweave.data.labels import Labels, as_labels, class_names_of, labels_of
+from unweave.errors import DamagedImageError, DataError, SettingError
 from unweave.files import digest
 from unweave.randomness import generator
 
 Data = Dataset[Any] | DataLoader[Any]
+
+_MOST_TRIES = 200
 
 
 @dataclass(frozen=True)
 class LabelledImages:
     """A data set of (image, class index) and its labels.
 
-    `labels[i]` is the class of image `i`; `class_names[c]`, where known, the name of class `c`.
+    `labels[i]` is the class of image `i`, or -1 where the image was damaged when its label had to be read from it
+    (then `damaged` says why); `class_names[c]`, where known, the name of class `c`. Images are read by `workers`
+    processes; damaged ones are left out and counted, or, if `strict`, refused.
     """
 
     dataset: Dataset[Any]
@@ -30,6 +37,8 @@ class LabelledImages:
     class_names: tuple[str, ...] | None = None
     collate: Callable[[list[Any]], Any] | None = None
     workers: int = 0
+    strict: bool = False
+    damaged: tuple[Damaged, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -37,11 +46,11 @@ class LabelledImages:
     @property
     def classes(self) -> list[int]:
         """Classes that have images, ascending."""
-        return [int(c) for c in np.unique(self.labels)]
+        return [int(c) for c in np.unique(self.labels) if c >= 0]
 
     def of_class(self, index: int, limit: int | None = None, seed: int = 0) -> np.ndarray:
         """Positions of the images of class `index`; at most `limit` of them, drawn by (seed, class)."""
-        positions = np.flatnonzero(self.labels == index)
+        positions = np.flatnonzero((self.labels == index) & (self.labels >= 0))
         if limit is not None and len(positions) > limit:
             positions = np.sort(generator("images", seed, index).permutation(positions)[:limit])
         return positions
@@ -52,166 +61,171 @@ class LabelledImages:
         return self.class_names[index] if known else str(index)  # type: ignore[index]
 
     def images(self, positions: Sequence[int] | np.ndarray) -> Tensor:
-        """The images at `positions`, stacked: `[len(positions), ...]`."""
-        items = [self.dataset[int(position)] for position in positions]
-        collate = self.collate or torch.utils.data.default_collate
-        return _images_of(_stacked(items, collate))
+        """The images at `positions`, stacked: `[len(positions), ...]`.
 
-    def batches(self, plan: Sequence[np.ndarray]) -> DataLoader[Any]:
-        """A loader of the image batches that `plan` lists by position."""
-        return DataLoader(
-            self.dataset,
-            batch_sampler=[batch.tolist() for batch in plan],
-            collate_fn=_Stacker(self.collate),
-            num_workers=self.workers,
-            # A loader without a generator of its own draws its seed from the user's random state.
-            generator=torch.Generator(),
-        )
+        Raises
+        ------
+        DataError
+            If an item fails; `DamagedImageError` if one is damaged.
+        """
+        batch = self._read(positions)
+        if batch.damaged or batch.images is None:
+            raise _refused(batch.damaged) if batch.damaged else DataError("no images were asked for")
+        return batch.images
+
+    def intact(self, count: int) -> np.ndarray:
+        """Positions, ascending, of up to `count` images that can be read, evenly spread; in place of an image that
+        cannot be, the nearest one that can.
+
+        Raises
+        ------
+        DataError
+            If none of the first 200 tried can be read, or the data are strict and one cannot.
+        """
+        chosen: list[int] = []
+        damaged: dict[int, str] = {}
+        for wanted in np.linspace(0, len(self) - 1, min(count, len(self))).astype(int):
+            for position in _outward(int(wanted), len(self)):
+                if position in damaged or position in chosen:
+                    continue
+                if len(damaged) == _MOST_TRIES:
+                    break
+                batch = self._read([position])
+                if not batch.damaged:
+                    chosen.append(position)
+                    break
+                damaged[position] = batch.damaged[0].reason
+                self._check_strict(batch)
+        if not chosen and damaged:
+            tried = "" if len(damaged) == len(self) else f" ({len(damaged)} were tried)"
+            raise DataError(f"no image of {len(self)} can be read{tried}; the first: {next(iter(damaged.values()))}")
+        return np.sort(np.asarray(chosen, dtype=np.int64))
+
+    def batches(self, plan: Sequence[np.ndarray]) -> Iterator[ImageBatch]:
+        """The image batches that `plan` lists by position, in its order; the same from any number of workers.
+
+        Raises
+        ------
+        DataError
+            If an item fails, a worker process dies, or the data are strict and an image is damaged.
+        """
+        for batch in read_all(BatchReader(self.dataset, self.collate), plan, self.workers):
+            self._check_strict(batch)
+            yield batch
 
     def fingerprint(self, positions: np.ndarray) -> dict[str, Any]:
         """What identifies the images at `positions`: their number and classes, and a digest of all their positions and
-        labels and of the pixels of up to 64 of them, evenly spread."""
+        labels and of the pixels of up to 64 of them, evenly spread (of a damaged one, that it is damaged)."""
         chosen = positions[np.linspace(0, len(positions) - 1, min(64, len(positions))).astype(int)]
-        pixels = [_bytes(self.images([p])) for p in chosen]
+        pixels = [_bytes(self._read([p]).images) for p in chosen]
         labels = self.labels[positions]
         return {
             "images": len(positions),
-            "classes": len(np.unique(labels)),
+            "classes": len(np.unique(labels[labels >= 0])),
             "digest": digest(positions.astype(np.int64).tobytes(), labels.astype(np.int64).tobytes(), *pixels),
         }
 
+    def _read(self, positions: Sequence[int] | np.ndarray) -> ImageBatch:
+        found = BatchReader(self.dataset, self.collate)[positions]
+        if isinstance(found, Failure):
+            raise found.raised()
+        return found
 
-def _bytes(image: Tensor) -> bytes:
+    def _check_strict(self, batch: ImageBatch) -> None:
+        if self.strict and batch.damaged:
+            raise _refused(batch.damaged, "; mend or remove it, or leave out strict to skip it")
+
+
+def _refused(damaged: tuple[Damaged, ...], way_out: str = "") -> DamagedImageError:
+    return DamagedImageError(f"image {damaged[0].position} is damaged: {damaged[0].reason}{way_out}")
+
+
+def _outward(start: int, count: int) -> Iterator[int]:
+    """All positions below `count`, those nearest to `start` first."""
+    for distance in range(count):
+        yield from (p for p in dict.fromkeys((start + distance, start - distance)) if 0 <= p < count)
+
+
+def _bytes(image: Tensor | None) -> bytes:
+    if image is None:
+        return b"damaged"
     plain = image.detach().cpu().contiguous().reshape(-1)
     return bytes(plain.view(torch.uint8).numpy().tobytes())  # as bytes, also where numpy lacks the type
 
 
-class _Stacker:
-    """Collates items and keeps the images (a class, so that worker processes can be given it)."""
-
-    def __init__(self, collate: Callable[[list[Any]], Any] | None) -> None:
-        self.collate = collate or torch.utils.data.default_collate
-
-    def __call__(self, items: list[Any]) -> Tensor:
-        return _images_of(_stacked(items, self.collate))
-
-
-def _stacked(items: list[Any], collate: Callable[[list[Any]], Any]) -> Any:
-    try:
-        return collate(items)
-    except RuntimeError as error:
-        images = [item[0] if isinstance(item, tuple | list) else item for item in items]
-        shapes = {tuple(image.shape) for image in images if isinstance(image, Tensor)}
-        if len(shapes) < 2:
-            raise
-        first, second, *_ = sorted(shapes)
-        raise DataError(
-            f"images of several sizes cannot share a batch (found {first} and {second}): resize and crop them in the "
-            "data set's transform, or give --size on the command line"
-        ) from error
-
-
-def _images_of(batch: Any) -> Tensor:
-    images = batch[0] if isinstance(batch, tuple | list) else batch
-    if not isinstance(images, Tensor):
-        raise DataError(
-            f"the data set's images are {type(images).__name__}, tensors are needed; give it a transform such as "
-            "torchvision.transforms.v2.ToImage followed by ToDtype(torch.float32, scale=True)"
-        )
-    # Tensors made in inference mode cannot be saved for a gradient computation.
-    return images.clone() if images.is_inference() else images
-
-
-def labelled(data: Data | LabelledImages, labels: Sequence[int] | Tensor | np.ndarray | None = None) -> LabelledImages:
+def labelled(
+    data: Data | LabelledImages,
+    labels: Sequence[int] | Tensor | np.ndarray | None = None,
+    *,
+    strict: bool = False,
+    workers: int | None = None,
+) -> LabelledImages:
     """Any map-style data set or `DataLoader` of (image, class index), with its labels.
 
     Labels come from `labels`, `.targets`, `.samples`, `TensorDataset`, `Subset` or `ConcatDataset`; where none of these
     knows them, every item is read once. A `DataLoader` lends its data set, collate function and number of workers;
-    its sampler and batch size are not used (the search needs batches of its own).
+    its sampler and batch size are not used (the search needs batches of its own): a warning says so where the sampler
+    is neither in order nor shuffled.
+
+    Parameters
+    ----------
+    strict
+        Refuse damaged images instead of leaving them out.
+    workers
+        Processes that read images; by default as many as the `DataLoader` has, and none for a data set.
 
     Raises
     ------
     DataError
         For an iterable data set, an empty one, or labels that are not one integer an image.
+    SettingError
+        If `workers` is negative.
     """
-    if isinstance(data, LabelledImages):
-        return data if labels is None else replace(data, labels=_as_labels(labels, len(data)))
-    collate, workers = None, 0
+    if workers is not None and workers < 0:
+        raise SettingError(f"workers must be at least 0, found {workers}")
+    images = data if isinstance(data, LabelledImages) else _from_torch(data, labels, workers)
+    changes: dict[str, Any] = {}
+    if images is data and labels is not None:
+        changes = {"labels": as_labels(labels, len(images)), "damaged": ()}
+    if workers not in (None, images.workers):
+        changes["workers"] = workers
+    if strict and not images.strict:
+        changes["strict"] = True
+    images = replace(images, **changes) if changes else images
+    if images.strict and images.damaged:
+        images._check_strict(ImageBatch(None, np.empty(0, np.int64), images.damaged))
+    return images
+
+
+def _from_torch(data: Data, labels: Any, workers: int | None) -> LabelledImages:
+    collate, lent = None, 0
     dataset: Any = data
     if isinstance(data, DataLoader):
-        dataset, collate, workers = data.dataset, data.collate_fn, data.num_workers
+        # Without batches of its own a loader's function converts single items.
+        collate = data.collate_fn if data.batch_sampler is not None else None
+        dataset, lent = data.dataset, data.num_workers
     if isinstance(dataset, IterableDataset) or not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
         raise DataError(
             f"{type(dataset).__name__} cannot be read by position; the search visits images class by class: give a "
             "data set with __getitem__ and __len__ (for a stream: read the images you want into a TensorDataset)"
         )
+    if isinstance(data, DataLoader):
+        _say_that_the_sampler_is_not_used(data)
     if len(dataset) == 0:
         raise DataError("the data set has no images")
-    found = _as_labels(labels if labels is not None else _labels_of(dataset), len(dataset))
-    return LabelledImages(dataset, found, _class_names_of(dataset), collate, workers)
+    readers = lent if workers is None else workers
+    found = Labels(as_labels(labels, len(dataset))) if labels is not None else labels_of(dataset, readers)
+    return LabelledImages(dataset, found.values, class_names_of(dataset), collate, readers, damaged=found.damaged)
 
 
-def _as_labels(values: Any, count: int) -> np.ndarray:
-    try:
-        array = np.asarray(values.cpu() if isinstance(values, Tensor) else values)
-    except (ValueError, TypeError) as error:
-        raise DataError(f"one class index an image is needed, found labels of no single form ({error})") from error
-    if array.ndim != 1 or len(array) != count:
-        raise DataError(f"one class index an image is needed, found labels of shape {array.shape} for {count} images")
-    numbers = array.dtype.kind in "biuf"
-    wrong = array[~np.isfinite(array) | (array < 0) | (np.floor(array) != array)] if numbers else array
-    if len(wrong):
-        raise DataError(f"class indices must be whole numbers from 0, found {wrong[:3].tolist()}")
-    return array.astype(np.int64)
-
-
-def _labels_of(dataset: Any) -> Any:
-    """The labels as the data set itself knows them; as a last resort every item is read."""
-    known = _known_labels(dataset)
-    if known is not None:
-        return known
-    try:
-        found = [dataset[position][1] for position in range(len(dataset))]
-        return [label.item() if isinstance(label, Tensor) else label for label in found]
-    except (TypeError, ValueError, LookupError, RuntimeError) as error:
-        raise DataError(
-            f"{type(dataset).__name__} does not give (image, class index) pairs ({error}); give labels="
-        ) from error
-
-
-def _known_labels(dataset: Any) -> Any | None:
-    """The labels, where the data set knows them without reading images."""
-    if isinstance(dataset, Subset):
-        inner = _known_labels(dataset.dataset)
-        return None if inner is None else np.asarray(inner)[np.asarray(dataset.indices, dtype=np.int64)]
-    if isinstance(dataset, ConcatDataset):
-        parts = [_known_labels(part) for part in dataset.datasets]
-        return None if any(part is None for part in parts) else np.concatenate([np.asarray(part) for part in parts])
-    if isinstance(dataset, TensorDataset) and len(dataset.tensors) > 1:
-        return dataset.tensors[1].cpu().numpy()
-    if getattr(dataset, "targets", None) is not None:
-        targets = dataset.targets
-        return _transformed(dataset, targets.cpu().numpy() if isinstance(targets, Tensor) else targets)
-    if getattr(dataset, "samples", None) is not None:
-        return _transformed(dataset, [label for _, label in dataset.samples])
-    return None
-
-
-def _transformed(dataset: Any, targets: Any) -> Any:
-    """The labels that items have: torchvision's data sets apply `target_transform` only when an item is read."""
-    transform = getattr(dataset, "target_transform", None)
-    return targets if transform is None else [transform(label) for label in targets]
-
-
-def _class_names_of(dataset: Any) -> tuple[str, ...] | None:
-    if isinstance(dataset, Subset):
-        return _class_names_of(dataset.dataset)
-    if isinstance(dataset, ConcatDataset):
-        names = {_class_names_of(part) for part in dataset.datasets}
-        return names.pop() if len(names) == 1 else None
-    if getattr(dataset, "target_transform", None) is not None:
-        return None  # `classes` names the labels before they are transformed
-    names_found = getattr(dataset, "classes", None)
-    if isinstance(names_found, list | tuple) and all(isinstance(name, str) for name in names_found):
-        return tuple(names_found)
-    return None
+def _say_that_the_sampler_is_not_used(loader: DataLoader[Any]) -> None:
+    """Only of a sampler that somebody chose: every loader has one of the two usual ones."""
+    batches = loader.batch_sampler
+    chosen: Any = batches.sampler if type(batches) is BatchSampler else batches or loader.sampler
+    if type(chosen) not in (RandomSampler, SequentialSampler):
+        warnings.warn(
+            f"the DataLoader's {type(chosen).__name__} is not used: every image of its data set is taken, in an order "
+            "of the search's own; give a Subset for a part of them",
+            UserWarning,
+            stacklevel=4,
+        )

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import io
 import itertools
 import logging
 import operator
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
@@ -19,8 +17,11 @@ from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import InputKind
 
-from unweave.errors import CaptureError, DataError
+from unweave.errors import CaptureError
+from unweave.network.class_scores import ClassScores, check_class_scores
 from unweave.network.graph import NetworkGraph, build_module, operation_name
+from unweave.network.refusals import check_example, check_inputs, check_module, check_numbers, why_not_captured
+from unweave.network.shared_copy import shared_copy, unwrapped
 
 aten = torch.ops.aten
 
@@ -45,95 +46,29 @@ def capture(network: nn.Module, example: Tensor, logits: str | int | None = None
     DataError
         If `example` is not a batch of images.
     """
-    _check_arguments(network, example)
+    check_module(network)
+    check_example(example)
+    network = unwrapped(network)
+    check_inputs(network)
     with torch.inference_mode(False), torch.no_grad():
-        shared = _shared_copy(network)
+        shared = shared_copy(network)
         device = next((tensor.device for tensor in itertools.chain(shared.parameters(), shared.buffers())), None)
         batch = torch.zeros((2, *example.shape[1:]), dtype=example.dtype, device=device or example.device)
-        wrapped = _ClassScores(shared, logits)
+        wrapped = ClassScores(shared, logits)
         program = _export(wrapped, batch, type(network).__name__)
         return _normalise(program, tuple(example.shape[1:]), example.dtype, type(network).__name__)
 
 
 def evaluating_copy(network: nn.Module, logits: str | int | None = None) -> nn.Module:
-    """The network itself, not captured, in evaluation mode, a copy that shares its weights: images -> class scores."""
-    return _ClassScores(_shared_copy(network), logits)
+    """The network itself, not captured, in evaluation mode, a copy that shares its weights: images -> class scores.
 
-
-def _check_arguments(network: nn.Module, example: Tensor) -> None:
-    if not isinstance(network, nn.Module):
-        raise CaptureError(f"a torch.nn.Module is needed, found {type(network).__name__}")
-    if isinstance(network, torch.jit.ScriptModule):
-        raise CaptureError("a scripted network cannot be captured; give the Python module it was made from")
-    if any(nn.parameter.is_lazy(tensor) for tensor in itertools.chain(network.parameters(), network.buffers())):
-        raise CaptureError("the network has lazy modules without weights yet; call it once on a batch of images")
-    if isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
-        raise CaptureError(f"the network is wrapped in {type(network).__name__}; give its `.module`")
-    if not isinstance(example, Tensor) or example.ndim < 2:
-        found = f"shape {tuple(example.shape)}" if isinstance(example, Tensor) else type(example).__name__
-        raise DataError(f"`example` must be a batch of images [batch, ...], found {found}")
-
-
-class _ClassScores(nn.Module):
-    """The network, with its class scores picked out of whatever it returns."""
-
-    def __init__(self, network: nn.Module, logits: str | int | None) -> None:
-        super().__init__()
-        self.network, self.logits = network, logits
-
-    def forward(self, images: Tensor) -> Tensor:
-        result = self.network(images)
-        return _pick(result, self.logits)
-
-
-def _pick(result: Any, logits: str | int | None) -> Tensor:
-    if logits is None:
-        if isinstance(result, Tensor):
-            return result
-        raise CaptureError(
-            f"the network returns a {type(result).__name__}, not one tensor; give logits= "
-            f"(the key, position or attribute of the class scores: {_choices(result)})"
-        )
-    try:
-        if isinstance(result, Mapping) or (isinstance(result, Sequence) and isinstance(logits, int)):
-            picked = result[logits]  # type: ignore[index]
-        else:
-            picked = getattr(result, str(logits))
-    except (KeyError, IndexError, AttributeError):
-        raise CaptureError(f"the network's result has no {logits!r}; it has {_choices(result)}") from None
-    if not isinstance(picked, Tensor):
-        raise CaptureError(f"logits={logits!r} picks a {type(picked).__name__}, not a tensor")
-    return picked
-
-
-def _choices(result: Any) -> str:
-    if isinstance(result, Mapping):
-        return ", ".join(repr(key) for key in result)
-    if is_dataclass(result):
-        return ", ".join(repr(field.name) for field in fields(result))
-    if isinstance(result, Sequence):
-        return f"positions 0 to {len(result) - 1}"
-    return "none that can be listed"
-
-
-def _shared_copy(network: nn.Module) -> nn.Module:
-    """A copy in evaluation mode that shares all parameters and buffers with `network`."""
-    memo: dict[int, Any] = {}
-    for tensor in itertools.chain(network.parameters(), network.buffers()):
-        # Tensors made in inference mode cannot take part in a gradient computation; they alone are copied.
-        memo[id(tensor)] = _usable_copy(tensor) if tensor.is_inference() else tensor
-    try:
-        return copy.deepcopy(network, memo).eval()
-    except Exception as error:
-        raise CaptureError(
-            f"{type(network).__name__} cannot be copied ({_first_line(error)}); unweave works on a copy that shares "
-            "the weights: remove what copy.deepcopy cannot copy (open files, locks, non-leaf tensors)"
-        ) from error
-
-
-def _usable_copy(tensor: Tensor) -> Tensor:
-    copied = tensor.clone()
-    return nn.Parameter(copied, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else copied
+    Raises
+    ------
+    CaptureError
+        If the network cannot be copied, or is on the meta device.
+    """
+    check_numbers(network)
+    return ClassScores(shared_copy(network), logits)
 
 
 def _export(network: nn.Module, batch: Tensor, name: str) -> ExportedProgram:
@@ -147,11 +82,7 @@ def _export(network: nn.Module, batch: Tensor, name: str) -> ExportedProgram:
     except CaptureError:
         raise
     except Exception as error:
-        raise CaptureError(
-            f"{name} cannot be captured for images of shape {tuple(batch.shape[1:])}: {_first_line(error)} "
-            "(usual reasons: another image shape than the network takes, or Python code that decides on the values "
-            "of tensors; use tensor operations such as torch.where there)"
-        ) from error
+        raise CaptureError(why_not_captured(error, name, tuple(batch.shape[1:]))) from error
 
 
 @contextmanager
@@ -168,11 +99,6 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(noisy, levels, strict=True):
             logger.setLevel(level)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
 
 
 def _normalise(
@@ -211,7 +137,9 @@ def _normalise(
         mapping[node].meta = dict(node.meta)
     _drop_unused(graph)
 
-    _check_output(next(node for node in graph.nodes if node.op == "output").args[0])
+    images = next(node for node in graph.nodes if node.op == "placeholder")
+    check_class_scores(next(node for node in graph.nodes if node.op == "output").args[0], images)
+    _check_precision(graph)
     # Attributes are listed with their owner by fx; a module is needed for that and thrown away again.
     build_module(graph, tensors).graph.lint()
     return NetworkGraph(graph, tensors, _names(graph), image_shape, dtype, network_name)
@@ -246,18 +174,18 @@ def _drop_unused(graph: fx.Graph) -> None:
         graph.erase_node(node)
 
 
-def _check_output(returned: Any) -> None:
-    value = returned.meta.get("val") if isinstance(returned, fx.Node) else None
-    if not isinstance(value, Tensor) or value.ndim != 2 or not value.dtype.is_floating_point:
-        shape = tuple(value.shape) if isinstance(value, Tensor) else value
-        raise CaptureError(f"the network must return class scores [batch, classes], found {shape}; see logits=")
-    if value.shape[-1] == 1:
-        raise CaptureError(
-            "the network has one output; class sub-architectures need one score per class (two scores z and -z say "
-            "the same as one)"
-        )
-    if isinstance(value.shape[0], int):
-        raise CaptureError("the network only takes one batch size: the batch dimension became a constant at capture")
+def _check_precision(graph: fx.Graph) -> None:
+    """A convolution of images in another precision than its weights passes `torch.export`, and fails when it is run."""
+    for node in graph.nodes:
+        if node.op != "call_function" or not operation_name(node).startswith("conv"):
+            continue
+        images, weight = (argument.meta["val"].dtype for argument in node.args[:2])
+        if images != weight:
+            here, there = (str(dtype).removeprefix("torch.") for dtype in (weight, images))
+            raise CaptureError(
+                f"weights in {here} meet values in {there}; give images in {here}, or convert the network: "
+                f"network.to({images})"
+            )
 
 
 def _names(graph: fx.Graph) -> dict[str, str]:

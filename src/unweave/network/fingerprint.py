@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from unweave.errors import MismatchError
 from unweave.files import canonical_json, digest
+from unweave.network.refusals import check_numbers
+from unweave.network.shared_copy import unwrapped
 
 
 def fingerprint(network: nn.Module) -> dict[str, Any]:
@@ -17,6 +19,8 @@ def fingerprint(network: nn.Module) -> dict[str, Any]:
 
     Buffers that count batches during training (`num_batches_tracked`) are left out: they never change a result.
     """
+    network = unwrapped(network)
+    check_numbers(network)
     tensors = {
         name: _describe(tensor)
         for name, tensor in network.state_dict().items()
@@ -32,7 +36,9 @@ def _describe(tensor: Tensor) -> str:
     return f"{shape} {str(plain.dtype).removeprefix('torch.')} {digest(raw)}"
 
 
-def check_fingerprint(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+def check_fingerprint(
+    found: Mapping[str, Any], expected: Mapping[str, Any], what: str = "the paths were found in"
+) -> None:
     """Refuse a network that is not the one recorded in `expected`.
 
     Raises
@@ -47,10 +53,10 @@ def check_fingerprint(found: Mapping[str, Any], expected: Mapping[str, Any]) -> 
         if ours.get(name) == theirs.get(name):
             continue
         raise MismatchError(
-            f"this is another network than the paths were found in ({expected.get('name')}): first difference at "
+            f"this is another network than {what} ({expected.get('name')}): first difference at "
             f"{name!r}, recorded {_readable(theirs.get(name))}, here {_readable(ours.get(name))}"
         )
-    raise MismatchError(f"this is another network than the paths were found in ({expected.get('name')})")
+    raise MismatchError(f"this is another network than {what} ({expected.get('name')})")
 
 
 def _readable(described: str | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,9 @@ def save(paths: Paths, file: str | Path) -> Path:
         tensors[f"row.{name}"], tensors[f"row.{name}.ends"] = _pack_texts(texts)
     for name, numbers in (("classes", rows.classes), ("labels", rows.labels), ("predictions", rows.predictions)):
         tensors[f"row.{name}"] = np.asarray(numbers, dtype=np.int64)
+    for name, lists in (("members", rows.members), ("against", rows.against)):
+        tensors[f"row.{name}"] = np.asarray([c for listed in lists for c in listed], dtype=np.int64)
+        tensors[f"row.{name}.ends"] = np.cumsum([len(listed) for listed in lists], dtype=np.int64)
     sites = paths.sites
     header = {
         "schema_version": SCHEMA_VERSION,
@@ -95,6 +98,8 @@ def _read(header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Paths
         _unpack_texts(tensors["row.sources"], tensors["row.sources.ends"]),
         tuple(tensors["row.labels"].tolist()),
         tuple(tensors["row.predictions"].tolist()),
+        _unpack_lists(tensors["row.members"], tensors["row.members.ends"]),
+        _unpack_lists(tensors["row.against"], tensors["row.against.ends"]),
     )
     masks = {
         site.name: _unpack_mask(tensors[f"mask.{position:04d}"], len(rows), site) for position, site in enumerate(sites)
@@ -131,10 +136,18 @@ def _pack_texts(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 
 def _unpack_texts(packed: np.ndarray, ends: np.ndarray) -> tuple[str, ...]:
     raw = packed.tobytes()
+    return tuple(raw[start:end].decode(errors=_UNDECODABLE) for start, end in _bounds(ends, len(raw)))
+
+
+def _unpack_lists(packed: np.ndarray, ends: np.ndarray) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(packed[start:end].tolist()) for start, end in _bounds(ends, len(packed)))
+
+
+def _bounds(ends: np.ndarray, length: int) -> Iterator[tuple[int, int]]:
     bounds = [0, *ends.tolist()]
-    if bounds != sorted(bounds) or bounds[-1] != len(raw):
+    if bounds != sorted(bounds) or bounds[-1] != length:
         raise PathsError("the rows' texts do not add up")
-    return tuple(raw[start:end].decode(errors=_UNDECODABLE) for start, end in itertools.pairwise(bounds))
+    return itertools.pairwise(bounds)
 
 
 def _plain(value: Any) -> Any:

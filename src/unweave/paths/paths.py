@@ -16,7 +16,7 @@ from unweave.errors import MismatchError, PathsError, RowError
 from unweave.network.fingerprint import check_fingerprint, fingerprint
 from unweave.network.sites import Site, Sites
 from unweave.paths.rows import Rows
-from unweave.randomness import generator
+from unweave.randomness import generator, key_of
 
 
 class Paths:
@@ -183,7 +183,7 @@ class Paths:
         for position, (name, mask) in enumerate(self.masks.items()):
             drawn = torch.zeros_like(mask)
             for row, size in enumerate(mask.sum(1).tolist()):
-                key = self.rows.classes[row] if self.rows.kind == "class" else row
+                key = key_of(self.rows.members[row]) if self.rows.kind == "class" else row
                 chosen = generator("channels", seed, key, position).permutation(mask.shape[1])[:size]
                 drawn[row, torch.from_numpy(chosen)] = True
             masks[name] = drawn

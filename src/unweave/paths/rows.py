@@ -17,8 +17,9 @@ class Rows:
     """Names and labels of the rows of a `Paths`. All fields have one entry a row.
 
     `kind`, for all rows: `"class"`, `"input"`, or `"combined"` (made of different rows by a set operation).
-    `names`: how a row is asked for. `classes`: the class a row stands
-    for (class rows; -1 for inputs). `sources`: where an input came from (a file, a position). `labels`: an input's
+    `names`: how a row is asked for. `classes`: the class a row stands for (class rows; -1 for a group of several, and
+    for inputs). `members`: all classes a class row stands for; `against`: those it was told apart from, empty: all
+    others. `sources`: where an input came from (a file, a position). `labels`: an input's
     true class, `predictions`: what the untouched network says of it (-1 where unknown).
     """
 
@@ -28,15 +29,28 @@ class Rows:
     sources: tuple[str, ...]
     labels: tuple[int, ...]
     predictions: tuple[int, ...]
+    members: tuple[tuple[int, ...], ...] = ()
+    against: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise PathsError(f"rows are of kind 'class', 'input' or 'combined', found {self.kind!r}")
+        single = tuple((c,) if self.kind == "class" else () for c in self.classes)
+        object.__setattr__(self, "members", self.members or single)
+        object.__setattr__(self, "against", self.against or ((),) * len(self.classes))
         lengths = {field.name: len(getattr(self, field.name)) for field in fields(self) if field.name != "kind"}
         if len(set(lengths.values())) != 1:
             raise PathsError(f"the rows' fields differ in length: {lengths}")
-        if self.kind == "class" and list(self.classes) != sorted(set(self.classes)):
+        if self.kind == "class":
+            self._check_classes()
+
+    def _check_classes(self) -> None:
+        single = [members[0] for members in self.members if len(members) == 1]
+        if single != sorted(set(single)) or -1 in single:
             raise PathsError("class rows must ascend by class index, each class once")
+        for index, members, against in zip(self.classes, self.members, self.against, strict=True):
+            if not members or index != (members[0] if len(members) == 1 else -1) or set(members) & set(against):
+                raise PathsError(f"class {index} does not fit a row of classes {members} against {against}")
 
     @classmethod
     def of_classes(cls, classes: Sequence[int], names: Sequence[str] | None = None) -> Rows:
@@ -44,6 +58,17 @@ class Rows:
         found = tuple(str(index) for index in classes) if names is None else tuple(names)
         missing = (-1,) * len(classes)
         return cls("class", found, tuple(int(c) for c in classes), ("",) * len(classes), missing, missing)
+
+    @classmethod
+    def of_groups(
+        cls, members: Sequence[Sequence[int]], against: Sequence[Sequence[int]], names: Sequence[str]
+    ) -> Rows:
+        """Rows for groups of classes (or single ones), each told apart from some others (none: from all)."""
+        groups = tuple(tuple(int(c) for c in group) for group in members)
+        others = tuple(tuple(int(c) for c in group) for group in against)
+        classes = tuple(group[0] if len(group) == 1 else -1 for group in groups)
+        missing = (-1,) * len(groups)
+        return cls("class", tuple(names), classes, ("",) * len(groups), missing, missing, groups, others)
 
     @classmethod
     def of_inputs(
@@ -94,4 +119,6 @@ class Rows:
             pick(self.sources),
             pick(self.labels),
             pick(self.predictions),
+            pick(self.members),
+            pick(self.against),
         )

@@ -11,13 +11,13 @@ from torch.utils.data import Dataset
 
 from unweave.data.cifar import cifar
 from unweave.data.digits import Digits
-from unweave.data.folders import EXTENSIONS, image_folder, read_class_list
+from unweave.data.folders import first_picture, image_folder, read_class_list
 from unweave.data.labelled import LabelledImages, labelled
-from unweave.data.preprocessing import Preprocessing
+from unweave.data.preprocessing import Transform, preprocessing_named
 from unweave.errors import DataError, SettingError
 from unweave.network.capture import capture
 from unweave.zoo.models import load_model, published_preprocessing
-from unweave.zoo.user_file import function_in_file
+from unweave.zoo.user_file import function_in_file, result_in_file
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Inputs:
     size: int | None = None
     classes_file: str | None = None
     logits: str | None = None
+    loaders: int = 0
+    strict: bool = False
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> Inputs:
@@ -45,17 +47,21 @@ class Inputs:
         """Plain values for a run folder; paths are made absolute, so that the run can be used from elsewhere."""
         plain = asdict(self)
         places = ("model", "train", "validation", "weights", "classes_file")
-        return {**plain, **{name: _absolute(plain[name]) for name in places if plain[name] is not None}}
+        absolute = {name: _absolute(plain[name]) for name in places if plain[name] is not None}
+        if self.preprocess is not None and ":" in self.preprocess:  # a user's function, not a name
+            absolute["preprocess"] = _absolute(self.preprocess)
+        return {**plain, **absolute}
 
     def as_manifest(self) -> dict[str, Any]:
         """What the result's manifest keeps: how pixels were scaled and what was typed, without this machine's paths."""
-        typed = {name: value.rpartition("/")[2] for name in ("model", "weights") if (value := getattr(self, name))}
-        return {**typed, "preprocess": self.preprocess, "size": self.size, "logits": self.logits}
+        named = ("model", "weights", "preprocess")
+        typed = {name: value.rpartition("/")[2] for name in named if (value := getattr(self, name))}
+        return {"preprocess": None, **typed, "size": self.size, "logits": self.logits}
 
     @property
     def logits_key(self) -> str | int | None:
         """Which part of the network's result is the class scores; a position is typed as a number."""
-        return int(self.logits) if self.logits is not None and self.logits.isdigit() else self.logits
+        return logits_key(self.logits)
 
     def network(self) -> nn.Module:
         """The network that MODEL and weights name."""
@@ -65,7 +71,7 @@ class Inputs:
         """The images that DATA names: `imagefolder:PATH`, `cifar10:PATH`, `cifar100:PATH`, `digits` or
         `path/to/file.py:function` (a function that returns a data set of (image tensor, class index))."""
         dataset = self._dataset(spec, network, train=train)
-        return labelled(dataset)
+        return labelled(dataset, strict=self.strict, workers=self.loaders)
 
     def _dataset(self, spec: str, network: nn.Module, *, train: bool) -> Dataset[Any]:
         kind, _, place = spec.partition(":")
@@ -79,7 +85,7 @@ class Inputs:
             return self._image_folder(Path(place), network)
         if spec.rpartition(":")[0].endswith(".py"):
             self._refuse_unused(spec, "preprocess", "size", "classes_file")
-            found: Dataset[Any] = function_in_file(spec)()
+            found: Dataset[Any] = result_in_file(spec)
             return found
         raise DataError(
             f"no data {spec!r}; give imagefolder:PATH, cifar10:PATH, cifar100:PATH, digits or path/to/file.py:function"
@@ -92,29 +98,28 @@ class Inputs:
             if getattr(self, option) is not None and len(kinds) < 2:
                 raise SettingError(f"{spec} has no use for --{option.replace('_', '-')}")
 
-    def _transform(self) -> Preprocessing:
+    def _transform(self) -> Transform:
         name, size = self.preprocess, self.size
         if name is None and (published := published_preprocessing(self.model)):
             name, size = published[0], size or published[1]
         if name is None:
-            raise SettingError("how are the network's pixels scaled? give --preprocess imagenet, unit, signed or raw")
-        return Preprocessing(name, size)
+            raise SettingError(
+                "how are the network's pixels scaled? give --preprocess imagenet, unit, signed, raw or "
+                "path/to/file.py:function"
+            )
+        return preprocessing_named(name, size, function_in_file)
 
     def _image_folder(self, folder: Path, network: nn.Module) -> Dataset[Any]:
         transform = self._transform()
-        first = next((file for file in sorted(folder.rglob("*")) if file.suffix.lower() in EXTENSIONS), None)
-        if first is None:
-            raise DataError(f"no images below {folder}")
-        from PIL import Image
-
-        try:
-            with Image.open(first) as picture:
-                example = transform(picture)[None]
-        except OSError as error:
-            raise DataError(f"{first} cannot be read as an image ({error})") from error
+        example = first_picture(folder, transform)[None]
         outputs = capture(network, example, self.logits_key).classes
         entries = read_class_list(self.classes_file) if self.classes_file else None
         return image_folder(folder, transform, outputs, entries)
+
+
+def logits_key(text: str | None) -> str | int | None:
+    """A position is typed as a number."""
+    return int(text) if text is not None and text.removeprefix("-").isdigit() else text
 
 
 def _absolute(value: str) -> str:

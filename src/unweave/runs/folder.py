@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from unweave.errors import DataError
-from unweave.files import canonical_json, write_text
-from unweave.paths import Paths
+from unweave.errors import DataError, RunError
+from unweave.files import DRAFT_SUFFIX, canonical_json, write_text
+from unweave.runs.checkpoints import FolderCheckpoints
+from unweave.runs.journal import Journal
+
+SCHEMA_VERSION = 1
 
 
 class RunFolder:
-    """A folder with the paths a search found, how it was started, and what was measured on it."""
+    """A folder with how a search was begun, how far it has come, the paths it found and what was measured on them.
+
+    run.json            how it was begun: what was asked for, the plan, fingerprints
+    inputs.json         how the network and the images are opened (by the command line)
+    journal.jsonl       what happened when
+    shards/             how far each unfinished part of the search has come
+    paths.safetensors   the result
+    tables/, figures/   measures
+    """
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
@@ -24,9 +38,29 @@ class RunFolder:
         return self.root / "paths.safetensors"
 
     @property
-    def settings_file(self) -> Path:
-        """How the run was started: model, data, preprocessing."""
+    def record_file(self) -> Path:
+        """How the search was begun."""
         return self.root / "run.json"
+
+    @property
+    def inputs_file(self) -> Path:
+        """How the network and the images are opened: model, data, preprocessing."""
+        return self.root / "inputs.json"
+
+    @property
+    def shards(self) -> Path:
+        """Where unfinished parts of the search are kept."""
+        return self.root / "shards"
+
+    @property
+    def journal(self) -> Journal:
+        """What happened when."""
+        return Journal(self.root / "journal.jsonl")
+
+    @property
+    def checkpoints(self) -> FolderCheckpoints:
+        """How far the parts of the search have come."""
+        return FolderCheckpoints(self.shards, self.journal)
 
     def table(self, measure: str) -> Path:
         """Where a measure's table goes, without `.csv` or `.json`."""
@@ -36,55 +70,127 @@ class RunFolder:
         """Where a figure goes, without `.png` or `.svg`."""
         return self.root / "figures" / name
 
-    def prepare(self) -> None:
+    @property
+    def finished(self) -> bool:
+        """Whether the search has ended."""
+        return self.paths_file.is_file()
+
+    def check_writable(self) -> None:
         """Prove that the folder can be written to, before work begins whose result it is to hold. Leaves no trace.
 
         Raises
         ------
-        DataError
-            If it cannot, or holds a finished search already.
+        RunError
+            If it cannot.
         """
-        if self.paths_file.exists():
-            raise DataError(f"{self.root} holds a finished search already; give another --out, or remove it")
         there = next(path for path in (self.root.absolute(), *self.root.absolute().parents) if path.exists())
         try:
             with tempfile.TemporaryFile(dir=there):
                 pass
         except OSError as error:
-            raise DataError(f"{self.root} cannot be written to ({error.strerror or error})") from error
+            raise RunError(f"{self.root} cannot be written to ({error.strerror or error})") from error
 
-    def write_settings(self, settings: dict[str, Any]) -> None:
-        """Keep how the run was started."""
-        write_text(self.settings_file, canonical_json(settings) + "\n")
-
-    def read_settings(self) -> dict[str, Any]:
-        """How the run was started.
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Hold the folder for this process alone; drafts that a killed process left are removed.
 
         Raises
         ------
-        DataError
-            If the folder holds no run.
+        RunError
+            If another process holds it, or it cannot be written to.
         """
-        if not self.settings_file.is_file():
-            raise DataError(f"{self.root} is not a run folder (no {self.settings_file.name}); see: unweave disentangle")
-        try:
-            settings = json.loads(self.settings_file.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise DataError(f"{self.settings_file} is damaged ({error})") from error
-        if not isinstance(settings, dict):
-            raise DataError(f"{self.settings_file} is damaged (no settings)")
-        return settings
+        from filelock import FileLock, Timeout
 
-    def read_paths(self) -> Paths:
-        """The result of the search.
+        self.check_writable()
+        new = not self.record_file.exists()
+        self.root.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.root / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise RunError(f"another process is working in {self.root}; wait for it, or give another folder") from error
+        try:
+            for draft in self.root.rglob(f".*{DRAFT_SUFFIX}"):
+                draft.unlink(missing_ok=True)
+            yield
+        except Exception:
+            if new and not self.finished and not any(self.shards.glob("*")):
+                self._remove_traces()
+            raise
+        finally:
+            lock.release()
+
+    def _remove_traces(self) -> None:
+        """A call that failed before anything was reached leaves the folder as it found it."""
+        for file in (self.record_file, self.inputs_file, self.journal.file, self.root / ".lock"):
+            file.unlink(missing_ok=True)
+        for folder in (self.shards, self.root):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+    def begin(self, record: Mapping[str, Any]) -> None:
+        """Keep how the search was begun."""
+        write_text(self.record_file, canonical_json({"schema_version": SCHEMA_VERSION, **record}) + "\n")
+
+    def read_record(self) -> dict[str, Any] | None:
+        """How the search was begun; None if none was.
+
+        Raises
+        ------
+        RunError
+            If the file is damaged, or another version's.
+        """
+        if not self.record_file.is_file():
+            if self.finished:
+                raise RunError(f"{self.root} holds paths that no run of this version made; give another folder")
+            return None
+        record = _read_json(self.record_file)
+        if record.pop("schema_version", None) != SCHEMA_VERSION:
+            raise RunError(f"{self.record_file} is not of this version of unweave; give another folder")
+        return record
+
+    def finish(self) -> None:
+        """Forget how the parts got there, once the result is written."""
+        shutil.rmtree(self.shards, ignore_errors=True)
+        self.journal.append("finished")
+
+    def write_inputs(self, inputs: Mapping[str, Any]) -> None:
+        """Keep how the network and the images are opened."""
+        write_text(self.inputs_file, canonical_json(inputs) + "\n")
+
+    def read_inputs(self) -> dict[str, Any]:
+        """How the network and the images are opened.
+
+        Raises
+        ------
+        RunError
+            If the folder holds no run of the command line's.
+        """
+        if not self.inputs_file.is_file():
+            raise RunError(f"{self.root} is not a run folder (no {self.inputs_file.name}); see: unweave disentangle")
+        return _read_json(self.inputs_file)
+
+    def finished_paths(self) -> Path:
+        """The file of the result.
 
         Raises
         ------
         DataError
             If the search has not finished.
-        PathsError
-            If the file is damaged.
         """
-        if not self.paths_file.is_file():
-            raise DataError(f"{self.root} has no {self.paths_file.name}: its search has not finished")
-        return Paths.load(self.paths_file)
+        if not self.finished:
+            raise DataError(
+                f"{self.root} has no {self.paths_file.name}: its search has not finished; repeat the command that "
+                "began it"
+            )
+        return self.paths_file
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{file} is damaged ({error})") from error
+    if not isinstance(found, dict):
+        raise RunError(f"{file} is damaged (no settings)")
+    return found

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from unweave.data.augmentation import AUGMENTATIONS
 from unweave.data.labelled import LabelledImages
-from unweave.errors import DataError, SettingError
+from unweave.errors import SettingError
 from unweave.search.preparation import Prepared
 from unweave.search.reference import Store, available_memory, bytes_per_image
+from unweave.search.targets import Against, Group, Target, make_targets
 
 PRECISIONS = ("float32", "bfloat16")
 _CPU_BATCH_BYTES = 6_000_000
@@ -24,10 +26,11 @@ _CUDA_BATCH_IMAGES = 512
 class Plan:
     """How a search goes through its images.
 
-    Each of `classes` has its own row of scores, its own mini-batches of `batch` images in an order keyed by
-    (seed, class, pass), and its own steps of length `rate`; `rows_per_batch` classes share one pass through the
-    network. `classes_per_shard` classes are searched from the first pass to the last before the next ones begin (None:
-    all together). `kept`: whether what the untouched network does on a shard's images is kept between its passes.
+    Each of `targets` (a class, or a group of them) has its own row of scores, its own mini-batches of `batch` images in
+    an order keyed by (seed, class, pass), and its own steps of length `rate`; `rows_per_batch` rows share one pass
+    through the network. `classes_per_shard` rows are searched from the first pass to the last before the next ones
+    begin (None: all together). `kept`: whether what the untouched network does on a shard's images is kept between its
+    passes. `threads`: of the processor, None: as many as torch uses already.
 
     Raises
     ------
@@ -35,7 +38,7 @@ class Plan:
         If a value cannot be used.
     """
 
-    classes: tuple[int, ...]
+    targets: tuple[Target, ...]
     seed: int = 0
     passes: int = 20
     rate: float = 0.1
@@ -46,9 +49,10 @@ class Plan:
     precision: str = "float32"
     kept: bool = False
     limit_per_class: int | None = None
+    threads: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("passes", "batch", "rows_per_batch", "classes_per_shard", "limit_per_class"):
+        for name in ("passes", "batch", "rows_per_batch", "classes_per_shard", "limit_per_class", "threads"):
             value = getattr(self, name)
             if value is not None and not (_is_whole(value) and value >= 1):
                 raise SettingError(f"{name} must be a whole number from 1, found {value!r}")
@@ -63,26 +67,64 @@ class Plan:
         if self.kept and self.augment != "none":
             raise SettingError("keep_activations needs augment='none': augmented images differ from pass to pass")
 
+    @classmethod
+    def of_classes(cls, classes: Sequence[int], **settings: Any) -> Plan:
+        """A plan with a row for each of `classes`."""
+        return cls(tuple(Target((int(c),)) for c in classes), **settings)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Plan:
+        """Back from `record`.
+
+        Raises
+        ------
+        TypeError, KeyError, SettingError
+            If it is not a plan's record.
+        """
+        targets = tuple(Target(tuple(t["members"]), tuple(t["against"]), t["name"]) for t in record["targets"])
+        return cls(**{**record, "targets": targets})
+
+    def record(self) -> dict[str, Any]:
+        """Plain values, for a run folder."""
+        targets = [{"members": list(t.members), "against": list(t.against), "name": t.name} for t in self.targets]
+        return {**{f.name: getattr(self, f.name) for f in fields(self)}, "targets": targets}
+
+    def settings(self) -> dict[str, Any]:
+        """Plain values, for the manifest: `classes` are those searched, `groups` and `against` the rows' by name."""
+        found = self.record()
+        del found["targets"], found["threads"]
+        found["classes"] = sorted({c for target in self.targets for c in target.members})
+        found["groups"] = {target.name: list(target.members) for target in self.targets if target.name}
+        found["against"] = [list(target.against) for target in self.targets]
+        return found
+
     def shards(self) -> list[Plan]:
-        """A plan for each group of classes that is searched together; rows do not see each other, so groups do not
+        """A plan for each part of the rows that is searched together; rows do not see each other, so the parts do not
         change the result."""
-        size = self.classes_per_shard or len(self.classes)
-        groups = [self.classes[start : start + size] for start in range(0, len(self.classes), size)]
-        return [replace(self, classes=group, rows_per_batch=min(self.rows_per_batch, len(group))) for group in groups]
+        size = self.classes_per_shard or len(self.targets)
+        parts = [self.targets[start : start + size] for start in range(0, len(self.targets), size)]
+        return [replace(self, targets=part, rows_per_batch=min(self.rows_per_batch, len(part))) for part in parts]
 
     def batches_per_pass(self, data: LabelledImages) -> int:
         """Batches of one pass, all shards together."""
-        counts = [[len(p) for p in shard.images(data).values()] for shard in self.shards()]
+        counts = [[len(p) for p in shard.images(data)] for shard in self.shards()]
         groups = [c[i : i + self.rows_per_batch] for c in counts for i in range(0, len(c), self.rows_per_batch)]
         return sum(-(-max(group) // self.batch) for group in groups)
 
-    def images(self, data: LabelledImages) -> dict[int, np.ndarray]:
-        """Positions of each class's images."""
-        return {c: data.of_class(c, self.limit_per_class, self.seed) for c in self.classes}
+    def images(self, data: LabelledImages) -> list[np.ndarray]:
+        """Positions of each row's images."""
+        return [
+            np.concatenate([data.of_class(c, self.limit_per_class, self.seed) for c in target.members])
+            for target in self.targets
+        ]
+
+    def positions(self, data: LabelledImages) -> np.ndarray:
+        """Positions of all images of the search, ascending."""
+        return np.unique(np.concatenate(self.images(data)))
 
     def store(self, data: LabelledImages) -> Store | None:
         """An empty store for the plan's images, if it keeps activations."""
-        return Store(np.concatenate(list(self.images(data).values()))) if self.kept else None
+        return Store(self.positions(data)) if self.kept else None
 
 
 def _is_whole(value: object) -> bool:
@@ -94,6 +136,8 @@ def make_plan(
     data: LabelledImages,
     classes: Sequence[int] | None,
     *,
+    groups: Mapping[str, Group] | None = None,
+    against: Against | None = None,
     seed: int,
     passes: int,
     rate: float,
@@ -104,8 +148,10 @@ def make_plan(
     rows_per_batch: int | None,
     keep_activations: bool | None,
     classes_per_shard: int | None = None,
+    threads: int | None = None,
+    workers: int = 1,
 ) -> Plan:
-    """A checked plan; what is None is chosen for this network and machine.
+    """A checked plan; what is None is chosen for this network and machine, of which each of `workers` has its share.
 
     Raises
     ------
@@ -114,9 +160,9 @@ def make_plan(
     DataError
         If a class has no images, or labels do not fit the network's outputs.
     """
-    chosen = _chosen_classes(data, classes, prepared.captured.classes)
+    targets = make_targets(data, prepared.captured.classes, classes, groups, against)
     plan = Plan(
-        classes=tuple(chosen),
+        targets=targets,
         seed=seed,
         passes=passes,
         rate=float(rate),
@@ -127,35 +173,21 @@ def make_plan(
         precision=precision,
         kept=bool(keep_activations),
         limit_per_class=limit_per_class,
+        threads=threads or max(1, torch.get_num_threads() // workers),
     )
     if precision == "bfloat16" and prepared.dtype == torch.float64:
         raise SettingError("precision bfloat16 needs a float32 network")
     if augment != "none" and len(prepared.sites.image_shape) != 3:
         raise SettingError(f"augmentation needs images [channels, height, width], found {prepared.sites.image_shape}")
     together = _rows_per_batch(prepared, batch) if rows_per_batch is None else rows_per_batch
-    plan = replace(plan, rows_per_batch=min(together, len(chosen)))
+    if workers > 1 and classes_per_shard is None:
+        plan = replace(plan, classes_per_shard=-(-len(targets) // workers))
+    plan = replace(plan, rows_per_batch=min(together, len(targets)))
     may_keep = keep_activations is None and passes > 1 and augment == "none"
-    if may_keep and (fitting := _classes_that_fit(prepared, data, plan)):
-        wanted = min(fitting, classes_per_shard or len(chosen))
-        return replace(plan, kept=True, classes_per_shard=wanted if wanted < len(chosen) else classes_per_shard)
+    if may_keep and (fitting := _rows_that_fit(prepared, data, plan, workers)):
+        wanted = min(fitting, plan.classes_per_shard or len(targets))
+        return replace(plan, kept=True, classes_per_shard=wanted if wanted < len(targets) else plan.classes_per_shard)
     return plan
-
-
-def _chosen_classes(images: LabelledImages, wanted: Sequence[int] | None, outputs: int) -> list[int]:
-    present = images.classes
-    if present[-1] >= outputs:
-        raise DataError(
-            f"the labels go up to {present[-1]}, the network has {outputs} class scores (0 to {outputs - 1})"
-        )
-    if wanted is None:
-        return present
-    chosen = sorted(int(c) for c in wanted)
-    missing = sorted(set(chosen) - set(present))
-    if missing:
-        raise DataError(f"no images of class {', '.join(map(str, missing[:5]))}; there are images of {len(present)}")
-    if len(set(chosen)) != len(chosen) or not chosen:
-        raise SettingError("classes must name at least one class, each once")
-    return chosen
 
 
 def _rows_per_batch(prepared: Prepared, batch: int) -> int:
@@ -164,17 +196,21 @@ def _rows_per_batch(prepared: Prepared, batch: int) -> int:
     if prepared.device.type == "cpu":
         largest = max(int(np.prod(site.shape)) for site in prepared.sites) * itemsize * batch
         return max(1, _CPU_BATCH_BYTES // largest)
-    one = bytes_per_image(prepared.sites, prepared.sites.image_shape, prepared.captured.classes, itemsize)
     # A site's value is there as reference, before and after the gate, with gradients, beside values between sites.
-    fitting = available_memory(prepared.device) // (12 * one * batch)
+    fitting = available_memory(prepared.device) // (12 * bytes_kept_per_image(prepared) * batch)
     return max(1, min(_CUDA_BATCH_IMAGES // batch, fitting))
 
 
-def _classes_that_fit(prepared: Prepared, data: LabelledImages, plan: Plan) -> int:
-    """How many classes at once have activations that fit in memory; 0 if too few for it to be worth while."""
-    itemsize = torch.empty(0, dtype=prepared.dtype).itemsize
-    one = bytes_per_image(prepared.sites, prepared.sites.image_shape, prepared.captured.classes, itemsize)
-    largest = max(len(positions) for positions in plan.images(data).values())
-    fitting = min(int(available_memory(prepared.device) // (one * largest)), len(plan.classes))
+def _rows_that_fit(prepared: Prepared, data: LabelledImages, plan: Plan, workers: int) -> int:
+    """How many rows at once have activations that fit in memory; 0 if too few for it to be worth while."""
+    largest = max(len(positions) for positions in plan.images(data))
+    room = available_memory(prepared.device) // workers
+    fitting = min(int(room // (bytes_kept_per_image(prepared) * largest)), len(plan.targets))
     # A shard smaller than half a batch would run the network on fewer images than it runs fastest with.
     return fitting if 2 * fitting >= plan.rows_per_batch else 0
+
+
+def bytes_kept_per_image(prepared: Prepared) -> int:
+    """Memory that one image's kept activations take."""
+    itemsize = torch.empty(0, dtype=prepared.dtype).itemsize
+    return bytes_per_image(prepared.sites, prepared.sites.image_shape, prepared.captured.classes, itemsize)

@@ -15,6 +15,7 @@ from unweave.network.capture import capture, evaluating_copy
 from unweave.network.devices import usable_device
 from unweave.network.folding import channels_last, fold_batch_norms, to_device
 from unweave.network.graph import NetworkGraph, operation_name
+from unweave.network.refusals import check_numbers
 from unweave.network.sites import Level, Sites, nodes_of_sites, sites_of
 from unweave.network.tapping import Multiplier, TappedNetwork
 from unweave.search.reference import observe
@@ -45,9 +46,10 @@ def prepare(
     CaptureError
         If the graph with all gates open differs from the network.
     """
-    example = images.images([0, 0])
+    example = images.images(np.repeat(images.intact(1), 2))
     if isinstance(sites, Sites):
         logits = sites.logits if logits is None else logits
+    check_numbers(network)
     captured = capture(network, example, logits)
     found = sites if isinstance(sites, Sites) else sites_of(captured, sites, logits)
     nodes_of_sites(captured, found)
@@ -78,8 +80,7 @@ def _gpus(device: torch.device) -> list[torch.device]:
 
 def _self_test(network: nn.Module, images: LabelledImages, prepared: Prepared, logits: str | int | None) -> None:
     """All-ones gates on the folded graph must give the network's own output."""
-    positions = np.linspace(0, len(images) - 1, min(8, len(images))).astype(int)
-    batch = images.images(positions)
+    batch = images.images(images.intact(8))
     own_module = evaluating_copy(network, logits)
     # A network that draws random numbers even in evaluation mode is refused below, and must not move the user's state.
     with torch.no_grad(), torch.random.fork_rng(devices=_gpus(prepared.device)):

@@ -28,18 +28,20 @@ class Reference:
 class Store:
     """Keeps what the untouched network did with each image, so that later passes need no first forward.
 
-    Tensors are kept with channels last, one row an image, on the device of the search.
+    Tensors are kept with channels last, one row an image, on the device of the search. `damaged`: images that cannot be
+    read, by position, and why; they are not waited for.
     """
 
     def __init__(self, positions: np.ndarray) -> None:
         self._row = {int(position): row for row, position in enumerate(positions)}
         self._filled = np.zeros(len(positions), dtype=bool)
         self._tables: list[Tensor] = []
+        self.damaged: dict[int, str] = {}
 
     @property
     def full(self) -> bool:
         """Whether every image is kept."""
-        return bool(self._filled.all())
+        return int(self._filled.sum()) + len(self.damaged) >= len(self._filled)
 
     def get(self, positions: np.ndarray) -> Reference:
         """What is kept of the images at `positions`."""

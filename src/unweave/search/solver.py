@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
@@ -20,9 +20,12 @@ from unweave.search.objectives import Objective
 from unweave.search.plan import Plan
 from unweave.search.reference import Reference, Store, observe
 
+Batch = list[tuple[int, np.ndarray]]
+"""Mini-batches of several rows that share one pass through the network: (row, positions of its images)."""
+
 
 class Solver:
-    """Learns `scores[site]: [rows, channels]`, one row per class of the plan.
+    """Learns `scores[site]: [rows, channels]`, one row per target of the plan.
 
     Rows never see each other: in evaluation mode images do not influence each other, losses are averaged per row, and
     a row steps only in batches that hold its images. Searching many classes together therefore equals searching them
@@ -44,18 +47,22 @@ class Solver:
         self.sites = tapped.sites
         self.scores = [self._initial("scores", site) for site in range(len(self.sites))]
         self.spreads = [self._initial("spread", site) for site in range(len(self.sites))] if objective.noisy else None
-        self.steps = np.zeros(len(plan.classes), dtype=np.int64)
+        self.steps = np.zeros(len(plan.targets), dtype=np.int64)
         self.images = plan.images(data)
+        self.damaged: dict[int, str] = store.damaged if store is not None else {}
 
     def _initial(self, purpose: str, site: int) -> Tensor:
         size = (self.sites[site].channels,)
-        rows = [normal(purpose, self.plan.seed, c, site, size=size) for c in self.plan.classes]
+        rows = [normal(purpose, self.plan.seed, target.key, site, size=size) for target in self.plan.targets]
         return torch.stack(rows).to(self.device, self.dtype)
 
-    def batches(self, number: int) -> list[list[tuple[int, np.ndarray]]]:
+    def batches(self, number: int) -> list[Batch]:
         """The batches of pass `number`: each a list of (row, positions of the row's images)."""
         plan = self.plan
-        orders = [order(self.images[c], plan.seed, c, number) for c in plan.classes]
+        orders = [
+            order(images, plan.seed, target.key, number)
+            for images, target in zip(self.images, plan.targets, strict=True)
+        ]
         batches = []
         for start in range(0, len(orders), plan.rows_per_batch):
             rows = range(start, min(start + plan.rows_per_batch, len(orders)))
@@ -64,32 +71,55 @@ class Solver:
                 batches.append([(row, images) for row, images in parts if len(images)])
         return batches
 
-    def run_pass(self, number: int, after_batch: Callable[[float], None] = lambda loss: None) -> None:
-        """Visit every image once; `after_batch` is told the batch's mean class loss now and then."""
-        batches = self.batches(number)
-        for index, (batch, reference) in enumerate(zip(batches, self._references(batches, number), strict=True)):
-            loss = self.step(batch, reference, number)
-            after_batch(float(loss) if index % 8 == 0 else float("nan"))
+    def run_pass(
+        self, number: int, first: int = 0, after_batch: Callable[[int, float], None] = lambda done, loss: None
+    ) -> None:
+        """Visit every image once, from batch `first` on; `after_batch` is told how many batches of the pass are done
+        and, now and then, the batch's mean class loss."""
+        for done, batch, reference in self.observed(number, first):
+            loss = self.step(batch, reference, number) if reference is not None else np.nan
+            after_batch(done, float(loss) if done % 8 == 1 else float("nan"))
         self._check_scores()
 
-    def _references(self, batches: Sequence[list[tuple[int, np.ndarray]]], number: int) -> Iterator[Reference]:
-        """What the untouched network does on each batch: kept from an earlier pass, or computed now."""
+    def refill(self, number: int, first: int) -> None:
+        """Compute again what was kept before batch `first` of pass `number`, in the batches in which it was computed
+        then: an image's numbers depend, in their last bits, on the batch that it is in."""
+        if self.store is None or self.store.full or (number, first) == (0, 0):
+            return
+        until = first if number == 0 else None
+        for _ in self.observed(0, 0, until):
+            pass
+
+    def observed(
+        self, number: int, first: int = 0, until: int | None = None
+    ) -> Iterator[tuple[int, Batch, Reference | None]]:
+        """Batches `first` to `until` of a pass, without damaged images, and what the untouched network does on them:
+        kept from an earlier pass, or computed now. With each the number of batches done; None where no image is left.
+        """
+        batches = self.batches(number)[first:until]
         positions = [np.concatenate([images for _, images in batch]) for batch in batches]
         if self.store is not None and self.store.full:
-            for where in positions:
-                yield self.store.get(where)
+            for done, (batch, where) in enumerate(zip(batches, positions, strict=True), start=first + 1):
+                intact = np.asarray([position for position in where if position not in self.damaged], dtype=np.int64)
+                yield done, _only(batch, intact), self.store.get(intact) if len(intact) else None
             return
-        for batch, where, loaded in zip(batches, positions, self.data.batches(positions), strict=True):
-            if self.plan.augment == "published":
-                owners = [(self.plan.classes[row], int(image)) for row, part in batch for image in part]
-                images = augment_batch(loaded, [(self.plan.seed, c, number, image) for c, image in owners])
-            else:
-                images = loaded
-            with self.autocast():
-                reference = observe(self.tapped, self.place(images))
-            if self.store is not None:
-                self.store.put(where, reference)
-            yield reference
+        loaded = self.data.batches(positions)
+        for done, (whole, found) in enumerate(zip(batches, loaded, strict=True), start=first + 1):
+            for one in found.damaged:
+                self.damaged[one.position] = one.reason
+            batch = _only(whole, found.positions) if found.damaged else whole
+            yield done, batch, self._observe(batch, found.positions, found.images, number)
+
+    def _observe(self, batch: Batch, positions: np.ndarray, images: Tensor | None, number: int) -> Reference | None:
+        if images is None:
+            return None
+        if self.plan.augment == "published":
+            images = augment_batch(images, self._keys(batch, number))
+        with self.autocast():
+            reference = observe(self.tapped, self.place(images))
+        if self.store is not None:
+            self.store.put(positions, reference)
+        return reference
 
     def place(self, images: Tensor) -> Tensor:
         """The images on the search's device, in the memory order that its convolutions like."""
@@ -102,7 +132,7 @@ class Solver:
             return torch.autocast(self.device.type, torch.bfloat16)
         return nullcontext()
 
-    def step(self, batch: list[tuple[int, np.ndarray]], reference: Reference, number: int) -> Tensor:
+    def step(self, batch: Batch, reference: Reference, number: int) -> Tensor:
         """One step of every row in the batch (ICCV Eq. 15, per row and site). Returns the mean class loss.
 
         A row without images that count (`only_correct`) makes no step at all: the penalty alone, normalised, would be
@@ -129,19 +159,37 @@ class Solver:
         self.steps[[row for row, _ in batch]] += active.cpu().numpy()
         return class_loss.detach().mean()
 
-    def _labels(self, batch: list[tuple[int, np.ndarray]]) -> Tensor:
-        return torch.cat([torch.full((len(i),), self.plan.classes[row]) for row, i in batch]).to(self.device)
+    def _labels(self, batch: Batch) -> Tensor:
+        """Where each image's own class is in `_collapsed` scores."""
+        return torch.cat([torch.full((len(i),), self.plan.targets[row].members[0]) for row, i in batch]).to(self.device)
 
-    def _members(self, batch: list[tuple[int, np.ndarray]], reference: Reference) -> tuple[Tensor, Tensor]:
+    def _collapsed(self, batch: Batch, scores: Tensor) -> Tensor:
+        """Class scores as the objective reads them: groups as one class, classes that do not take part left out."""
+        wide = scores.to(self.dtype)
+        targets = [self.plan.targets[row] for row, _ in batch]
+        if all(target.plain for target in targets):
+            return wide
+        parts = torch.split(wide, [len(images) for _, images in batch])
+        return torch.cat([target.collapse(part) for target, part in zip(targets, parts, strict=True)])
+
+    def _correct(self, batch: Batch, scores: Tensor) -> Tensor:
+        """`[batch]`: whether the untouched network calls the image one of its row's classes."""
+        targets = [self.plan.targets[row] for row, _ in batch]
+        if all(target.plain for target in targets):
+            return scores.argmax(1) == self._labels(batch)
+        parts = torch.split(scores, [len(images) for _, images in batch])
+        return torch.cat([target.called(part) for target, part in zip(targets, parts, strict=True)])
+
+    def _members(self, batch: Batch, reference: Reference) -> tuple[Tensor, Tensor]:
         """`[rows, images]` twice: 1 where the image is the row's, and where it counts for the row's site terms too."""
         members = _membership([len(images) for _, images in batch], self.device, self.dtype)
         if not self.objective.only_correct:
             return members, members
-        return members, members * (reference.scores.argmax(1) == self._labels(batch)).to(self.dtype)
+        return members, members * self._correct(batch, reference.scores).to(self.dtype)
 
     def _loss(
         self,
-        batch: list[tuple[int, np.ndarray]],
+        batch: Batch,
         reference: Reference,
         leaves: list[Tensor],
         members: Tensor,
@@ -164,13 +212,19 @@ class Solver:
         tap = SearchTap(objective, sites, used, spreads, means, reference.activations, site_weight)
         with self.autocast():
             scores = self.tapped(reference.images, tap)
-        class_loss = objective.class_term(scores.to(self.dtype), reference.scores.to(self.dtype), labels)
+        class_loss = objective.class_term(
+            self._collapsed(batch, scores), self._collapsed(batch, reference.scores), labels
+        )
         penalty = torch.stack([objective.gate_term(gate) for gate in gates]).sum() * objective.scale(len(sites))
         loss = (class_weight * class_loss).sum() + penalty
         return loss + sum(tap.local, torch.zeros((), device=self.device, dtype=self.dtype)), class_loss
 
-    def _noise(self, batch: list[tuple[int, np.ndarray]], number: int) -> list[Tensor]:
-        keys = [(self.plan.seed, self.plan.classes[row], number, int(i)) for row, images in batch for i in images]
+    def _keys(self, batch: Batch, number: int) -> list[tuple[int, ...]]:
+        """What each image's random numbers in pass `number` belong to."""
+        return [(self.plan.seed, self.plan.targets[row].key, number, int(i)) for row, images in batch for i in images]
+
+    def _noise(self, batch: Batch, number: int) -> list[Tensor]:
+        keys = self._keys(batch, number)
         count = sum(site.channels for site in self.sites)
         drawn = torch.stack([normal("noise", *key, size=(count,)) for key in keys]).to(self.device, self.dtype)
         return list(torch.split(drawn, [site.channels for site in self.sites], dim=1))
@@ -181,7 +235,9 @@ class Solver:
         Both are summed over sites and averaged over the row's images that count; rows without any are left out.
         """
         totals, counts = np.zeros((2, len(self.steps))), np.zeros(len(self.steps))
-        for batch, reference in self._measured_batches():
+        for _, batch, reference in self.observed(0):
+            if reference is None:
+                continue
             members, counted = self._members(batch, reference)
             rows = torch.tensor([row for row, _ in batch], device=self.device)
             gates = [torch.sigmoid(table.index_select(0, rows)) for table in self.scores]
@@ -201,9 +257,27 @@ class Solver:
                     totals[:, row] += images * float(error), images * float(size)
         return np.asarray((totals[:, counts > 0] / counts[counts > 0]).T)
 
-    def _measured_batches(self) -> Iterator[tuple[list[tuple[int, np.ndarray]], Reference]]:
-        batches = self.batches(0)
-        return zip(batches, self._references(batches, 0), strict=True)
+    def state(self) -> dict[str, np.ndarray]:
+        """All that later steps depend on, by name; `restore` takes it back."""
+        tables = {f"score.{site:04d}": table for site, table in enumerate(self.scores)}
+        tables |= {f"spread.{site:04d}": table for site, table in enumerate(self.spreads or ())}
+        return {"steps": self.steps, **{name: table.cpu().numpy() for name, table in tables.items()}}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from `state`.
+
+        Raises
+        ------
+        KeyError, ValueError
+            If it is not a state of this search.
+        """
+        for name, tables in (("score", self.scores), ("spread", self.spreads or [])):
+            for site, table in enumerate(tables):
+                found = state[f"{name}.{site:04d}"]
+                if found.shape != tuple(table.shape):
+                    raise ValueError(f"{name} of site {site} has shape {found.shape}, {tuple(table.shape)} is needed")
+                table.copy_(torch.from_numpy(found))
+        self.steps = np.array(state["steps"], dtype=np.int64)
 
     def _check_scores(self) -> None:
         for site, score in zip(self.sites, self.scores, strict=True):
@@ -223,6 +297,12 @@ class _Measuring:
     def __call__(self, position: int, value: Tensor) -> Tensor:
         self.values.append(self.tap(position, value))
         return self.values[-1]
+
+
+def _only(batch: Batch, positions: np.ndarray) -> Batch:
+    """The batch without the images that are not among `positions`, and without rows that have none left."""
+    parts = [(row, images[np.isin(images, positions)]) for row, images in batch]
+    return [(row, images) for row, images in parts if len(images)]
 
 
 def _membership(sizes: list[int], device: torch.device, dtype: torch.dtype) -> Tensor:

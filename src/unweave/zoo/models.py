@@ -1,24 +1,36 @@
-"""MODEL on the command line: `torchvision:NAME`, `timm:NAME`, or `path/to/file.py:function`."""
+"""MODEL on the command line: `torchvision:NAME`, `timm:NAME`, `zoo:NAME`, or `path/to/file.py:function`."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from unweave.data.preprocessing import IMAGENET_DEVIATION, IMAGENET_MEAN
-from unweave.errors import MissingExtraError, SettingError, UnweaveError
-from unweave.zoo.user_file import function_in_file
+from unweave.errors import MissingExtraError, SettingError
+from unweave.network.refusals import first_line
+from unweave.zoo.cifar_resnet import DEPTHS, CifarResNet
+from unweave.zoo.digits import DigitsNetwork, train_digits_network
+from unweave.zoo.user_file import result_in_file
+from unweave.zoo.weights import load_weights, read_state
+
+ZOO = ("digits", *(f"resnet{depth}_cifar" for depth in DEPTHS))
+"""The names behind `zoo:`."""
 
 
 def load_model(name: str, weights: str | Path | None = None) -> nn.Module:
     """The network that `name` means, in evaluation mode.
 
-    `torchvision:NAME` and `timm:NAME` load published weights, unless `weights` names a file; `file.py:function` calls
-    the function, which returns a module. `weights` is a state dict: `.safetensors`, or `.pt`, `.pth`, `.pth.tar`, read
-    without running code from it. `weights="random"` gives torchvision and timm networks without trained weights.
+    `torchvision:NAME` and `timm:NAME` load published weights, unless `weights` names a file. `zoo:digits` is trained on
+    the spot; `zoo:resnet20_cifar`, 32, 44, 56 and 110 need `weights`, whose last linear layer says how many classes
+    there are. `file.py:function` calls the function, which returns a module. `weights` is a state dict:
+    `.safetensors`, or `.pt`, `.pth`, `.pth.tar`, read without running code from it. `weights="random"` gives networks
+    without trained weights; a user's function decides on that itself.
 
     Raises
     ------
@@ -28,25 +40,48 @@ def load_model(name: str, weights: str | Path | None = None) -> nn.Module:
         If timm is needed and not installed.
     """
     kind, _, rest = name.partition(":")
+    random = str(weights) == "random"
     if kind in ("torchvision", "timm") and rest:
         network = (_torchvision if kind == "torchvision" else _timm)(rest, trained=weights is None)
-    elif (rest and kind.endswith(".py")) or name.rpartition(":")[0].endswith(".py"):
-        network = _called(name)
-        if not isinstance(network, nn.Module):
-            raise SettingError(f"{name} returned {type(network).__name__}, a torch.nn.Module is needed")
+    elif kind == "zoo" and rest:
+        network = _zoo(rest, weights)
+    elif name.rpartition(":")[0].endswith(".py"):
+        network = _users_network(name, random)
     else:
-        raise SettingError(f"no model {name!r}; give torchvision:NAME, timm:NAME or path/to/file.py:function")
-    if weights is not None and str(weights) != "random":
+        raise SettingError(f"no model {name!r}; give torchvision:NAME, timm:NAME, zoo:NAME or path/to/file.py:function")
+    if weights is not None and not random:
         load_weights(network, weights)
-    return network.eval()
-
-
-def _called(name: str) -> Any:
-    function = function_in_file(name)
     try:
-        return function()
+        return network.eval()
     except Exception as error:
-        raise SettingError(f"{name} fails: {type(error).__name__}: {error}") from error
+        raise SettingError(f"{name} cannot be put into evaluation mode ({first_line(error)})") from error
+
+
+def _users_network(name: str, random: bool) -> nn.Module:
+    if random:
+        raise SettingError(f"{name} decides on its weights itself; leave --weights random out")
+    network = result_in_file(name)
+    if not isinstance(network, nn.Module):
+        raise SettingError(f"{name} returned {type(network).__name__}, a torch.nn.Module is needed")
+    return network
+
+
+def _zoo(name: str, weights: str | Path | None) -> nn.Module:
+    if name not in ZOO:
+        raise SettingError(f"the zoo has no network {name!r}; it has {', '.join(ZOO)}")
+    if name == "digits":
+        return train_digits_network() if weights is None else DigitsNetwork()
+    if weights is None:
+        raise SettingError(f"zoo:{name} comes without weights; give --weights FILE, or --weights random")
+    depth = int(name.removeprefix("resnet").removesuffix("_cifar"))
+    return CifarResNet(depth) if str(weights) == "random" else CifarResNet(depth, _classes_in(weights))
+
+
+def _classes_in(weights: str | Path) -> int:
+    """The rows of the last linear layer in a weights file; ten where there is none, which is refused later."""
+    last = next((one for one in reversed(read_state(weights).values()) if one.ndim == 2), None)
+    # A tensor whose rows are all the same memory can claim any size.
+    return len(last) if last is not None and last.is_contiguous() and len(last) else 10
 
 
 def _torchvision(name: str, *, trained: bool) -> nn.Module:
@@ -55,12 +90,19 @@ def _torchvision(name: str, *, trained: bool) -> nn.Module:
     if name not in models.list_models(module=models):
         raise SettingError(f"torchvision has no classification network {name!r}")
     extra: dict[str, Any] = {"init_weights": False} if name in ("googlenet", "inception_v3") and not trained else {}
-    try:
-        network: nn.Module = models.get_model(name, weights="DEFAULT" if trained else None, **extra)
-    except OSError as error:
-        raise SettingError(
-            f"torchvision's weights of {name} cannot be downloaded ({error}); give --weights FILE, or --weights random"
-        ) from error
+    with _published("torchvision", name):
+        network: nn.Module = models.get_model(
+            name, weights="DEFAULT" if trained else None, progress=sys.stderr.isatty(), **extra
+        )
+    return network
+
+
+def _timm(name: str, *, trained: bool) -> nn.Module:
+    timm = _imported_timm()
+    if not timm.is_model(name):
+        raise SettingError(f"timm has no network {name!r}")
+    with _published("timm", name):
+        network: nn.Module = timm.create_model(name, pretrained=trained)
     return network
 
 
@@ -72,12 +114,30 @@ def _imported_timm() -> Any:
     return timm
 
 
-def _timm(name: str, *, trained: bool) -> nn.Module:
-    timm = _imported_timm()
-    if not timm.is_model(name):
-        raise SettingError(f"timm has no network {name!r}")
-    network: nn.Module = timm.create_model(name, pretrained=trained)
-    return network
+@contextlib.contextmanager
+def _published(library: str, name: str) -> Iterator[None]:
+    """While a library loads published weights: no code from the file runs, and what it prints is no result of ours."""
+    force = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(force)
+    os.environ[force] = "1"
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    except OSError as error:
+        raise SettingError(
+            f"{library}'s weights of {name} cannot be downloaded ({first_line(error)}); give --weights FILE, or "
+            "--weights random"
+        ) from error
+    except Exception as error:
+        raise SettingError(
+            f"{library} cannot load {name} ({first_line(error)}); remove a damaged file from its cache, or give "
+            "--weights FILE"
+        ) from error
+    finally:
+        if before is None:
+            del os.environ[force]
+        else:
+            os.environ[force] = before
 
 
 def published_preprocessing(name: str) -> tuple[str, int] | None:
@@ -105,50 +165,3 @@ def published_preprocessing(name: str) -> tuple[str, int] | None:
     }
     found = known.get((tuple(mean), tuple(deviation)))
     return (found, int(size)) if found else None
-
-
-def load_weights(network: nn.Module, file: str | Path) -> None:
-    """Load a state dict into `network`, strictly; a `module.` prefix on all names is taken off.
-
-    Raises
-    ------
-    SettingError
-        If the file is not a state dict, needs code to be read, or does not fit.
-    """
-    state = _read_state(Path(file))
-    if state and all(key.startswith("module.") for key in state):
-        state = {key.removeprefix("module."): tensor for key, tensor in state.items()}
-    own = network.state_dict()
-    for key in [*own, *state]:
-        ours, theirs = own.get(key), state.get(key)
-        if ours is None or theirs is None or ours.shape != theirs.shape:
-            here = tuple(ours.shape) if ours is not None else "absent"
-            there = tuple(theirs.shape) if theirs is not None else "absent"
-            if theirs is None and key.endswith("num_batches_tracked"):
-                continue
-            raise SettingError(
-                f"{file} does not fit {type(network).__name__}: {key!r} is {there} there and {here} here"
-            )
-    network.load_state_dict(state, strict=False)
-
-
-def _read_state(file: Path) -> dict[str, torch.Tensor]:
-    if not file.is_file():
-        raise SettingError(f"no weights file {file}")
-    try:
-        if file.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(file)
-        loaded = torch.load(file, map_location="cpu", weights_only=True)
-    except UnweaveError:
-        raise
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SettingError(f"{file} cannot be read as weights alone ({reason})") from error
-    for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
-            loaded = loaded[key]
-    if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
-        raise SettingError(f"{file} holds no state dict (names to tensors)")
-    return dict(loaded)

@@ -102,7 +102,7 @@ def test_search_keeps_channels_whose_mean_square_exceeds_beta():
     images = labelled(TensorDataset(height, torch.zeros(8, dtype=torch.int64)))
     prepared = prepare(FixedAnswer(4).eval(), images, "block", None, None)
     for beta, kept in ((0.4, [1, 1, 1, 1]), (1.0, [0, 1, 1, 1]), (3.0, [0, 0, 1, 1]), (6.0, [0, 0, 0, 1])):
-        plan = Plan(classes=(0,), passes=80, batch=8, kept=True)
+        plan = Plan.of_classes(classes=(0,), passes=80, batch=8, kept=True)
         solver = Solver(
             prepared.tapped, Released(beta), images, plan, prepared.device, prepared.dtype, plan.store(images)
         )

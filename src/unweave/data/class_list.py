@@ -1,0 +1,128 @@
+"""Class files: which output of a network is which class."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from unweave.data.pictures import reason_of
+from unweave.errors import DataError
+
+_FORM = "is not a JSON list of {index, wnid, name}"
+
+
+@dataclass(frozen=True)
+class ClassEntry:
+    """One class of a network: its output, WordNet id (or empty) and name."""
+
+    index: int
+    wnid: str
+    name: str
+
+
+def read_class_list(file: str | Path) -> list[ClassEntry]:
+    """A JSON list of `{"index", "wnid", "name"}` in UTF-8; `wnid` may be left out.
+
+    Raises
+    ------
+    DataError
+        If the file is not that, or an index comes twice.
+    """
+    try:
+        # utf-8-sig: some editors put a byte order mark at the beginning
+        entries = json.loads(Path(file).read_text(encoding="utf-8-sig"), parse_constant=_refuse_constant)
+    except OSError as error:
+        raise DataError(f"class list {file} cannot be read ({reason_of(error)})") from error
+    except RecursionError as error:
+        raise DataError(f"{file} {_FORM} (it is nested too deeply)") from error
+    except ValueError as error:
+        raise DataError(f"{file} {_FORM} ({reason_of(error)})") from error
+    if not isinstance(entries, list) or not entries:
+        found = "no entries" if isinstance(entries, list) else f"one {type(entries).__name__}"
+        raise DataError(f"{file} {_FORM} (it holds {found})")
+    known: dict[int, int] = {}
+    classes = []
+    for number, entry in enumerate(entries, 1):
+        wrong = _wrong_in(entry) or (
+            f"its index {entry['index']} is that of entry {known[entry['index']]}" if entry["index"] in known else None
+        )
+        if wrong:
+            raise DataError(f"{file} {_FORM} (entry {number}: {wrong})")
+        known[entry["index"]] = number
+        classes.append(ClassEntry(entry["index"], entry.get("wnid", ""), entry["name"]))
+    return classes
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _wrong_in(entry: Any) -> str | None:
+    """What is wrong with an entry, if anything."""
+    if not isinstance(entry, dict):
+        return f"{_short(entry)} where {{index, wnid, name}} is needed"
+    for key in ("index", "name"):
+        if key not in entry:
+            return f"it has no {key!r}"
+    index = entry["index"]
+    if type(index) is not int or index < 0:  # a bool is an int, too
+        return f"its index is {_short(index)}, a whole number from 0 is needed"
+    for key in ("wnid", "name"):
+        text = entry.get(key, "")
+        if not isinstance(text, str) or not _is_unicode(text):
+            return f"its {key} is {_short(text)}, text is needed"
+    return None
+
+
+def _short(value: Any) -> str:
+    try:
+        text = json.dumps(value)
+    except RecursionError:
+        return "a deeply nested value"
+    return text if len(text) <= 60 else f"{text[:60]} ..."
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can say and no file can hold
+        return False
+    return True
+
+
+class FolderNames:
+    """Finds the output that a class folder's name means: a WordNet id, a class name, or an output's index."""
+
+    def __init__(self, class_list: list[ClassEntry]) -> None:
+        self._entries: defaultdict[str, dict[int, ClassEntry]] = defaultdict(dict)
+        for entry in class_list:
+            for name in filter(None, (entry.wnid, entry.name)):
+                self._entries[name][entry.index] = entry
+        self._indices = {str(entry.index): entry.index for entry in class_list}
+
+    def output_of(self, name: str) -> int:
+        """The output's index.
+
+        Raises
+        ------
+        DataError
+            If the name means no class, or several.
+        """
+        matches = self._entries.get(name, {})
+        if not matches and name in self._indices:
+            return self._indices[name]
+        if len(matches) == 1:
+            return next(iter(matches))
+        if matches:
+            listed = ", ".join(f"{index}: {entry.wnid or 'no WordNet id'}" for index, entry in sorted(matches.items()))
+            raise DataError(f"folder {name!r} names {len(matches)} classes ({listed}); name the folder by its index")
+        raise DataError(f"folder {name!r} is no WordNet id, name or index in the class list")
+
+
+def names_of(class_list: list[ClassEntry], outputs: int) -> list[str]:
+    """The name of every output; its index where the list has none."""
+    names = {entry.index: entry.name for entry in class_list}
+    return [names.get(index, str(index)) for index in range(outputs)]

@@ -1,0 +1,73 @@
+"""How far the parts of a search have come: one safetensors file a part, replaced as a whole."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from unweave.errors import RunError
+from unweave.files import canonical_json, digest, replacing
+from unweave.runs.journal import Journal
+
+_KEY = "checkpoint"
+
+
+@dataclass(frozen=True)
+class FolderCheckpoints:
+    """Notes and arrays of every task, in `folder`."""
+
+    folder: Path
+    journal: Journal
+
+    def _file(self, task: str) -> Path:
+        return self.folder / f"{task}.safetensors"
+
+    def save(self, task: str, notes: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        """Keep notes and arrays of `task` instead of what was there; whole or not at all.
+
+        Raises
+        ------
+        RunError
+            If they cannot be written; what was there stays.
+        """
+        held = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        text = canonical_json({**notes, "digest": _digest(notes, held)})
+        try:
+            with replacing(self._file(task)) as draft:
+                save_file(held, draft, metadata={_KEY: text})
+            self.journal.append("saved", task=task, passes=notes.get("passes"), batches=notes.get("batches"))
+        except (SafetensorError, OSError) as error:
+            raise RunError(
+                f"{self._file(task)} cannot be written ({error}); what was saved before is kept: make room, then "
+                "repeat the call to go on from there"
+            ) from error
+
+    def load(self, task: str) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
+        """What was saved of `task` last; None where there is nothing that can be used."""
+        file = self._file(task)
+        if not file.is_file():
+            return None
+        try:
+            with safe_open(file, framework="numpy") as opened:
+                notes = json.loads((opened.metadata() or {})[_KEY])
+                arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping
+            if notes.pop("digest") != _digest(notes, arrays):
+                raise ValueError("its content is not what was written")
+        except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            warnings.warn(f"{file} is damaged ({error}); its part of the search is done again", stacklevel=2)
+            return None
+        return notes, arrays
+
+
+def _digest(notes: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
+    described = {name: [str(array.dtype), list(array.shape)] for name, array in arrays.items()}
+    contents = (arrays[name].tobytes() for name in sorted(arrays))
+    return digest(canonical_json(dict(notes)), canonical_json(described), *contents)

@@ -1,0 +1,120 @@
+"""What a search will take, estimated from a few of its own batches before it begins."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+
+from unweave.data.labelled import LabelledImages
+from unweave.search.elbow import REFINEMENTS
+from unweave.search.objectives import Objective
+from unweave.search.plan import Plan, bytes_kept_per_image
+from unweave.search.preparation import Prepared
+from unweave.search.solver import Solver
+from unweave.search.tasks import torch_threads
+
+_TIMED_BATCHES = 3
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a search will take.
+
+    `images` a pass, `rows`, `passes`, `visits`: images x passes, the elbow's included. `seconds`: expected. `memory`:
+    bytes besides the network and one batch's activations: scores, and what is kept of the untouched network.
+    `disk`: bytes of the result and of what is kept to go on from.
+    """
+
+    images: int
+    rows: int
+    passes: int
+    visits: int
+    seconds: float
+    memory: int
+    disk: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.rows} rows, {self.images} images x {self.passes} passes ({self.visits} visits with the elbow's): "
+            f"about {_duration(self.seconds)}, {_size(self.memory)} memory besides the network, {_size(self.disk)} disk"
+        )
+
+
+def estimate_cost(
+    prepared: Prepared,
+    images: LabelledImages,
+    plan: Plan,
+    objective: Objective,
+    sweep: Plan | None,
+    betas: int,
+    workers: int,
+) -> Cost:
+    """The cost of searching by `plan`, after a sweep of `betas` by the plan `sweep`, on so many workers at once."""
+    first, later = _seconds_per_batch(prepared, images, plan, objective)
+    batches, positions = plan.batches_per_pass(images), plan.positions(images)
+    per_pass = later if plan.kept else first
+    seconds = batches * (first + (plan.passes - 1) * per_pass)
+    visits = len(positions) * plan.passes
+    if sweep is not None:
+        # Each refinement tries a beta on either side of the best.
+        searches = betas + 2 * REFINEMENTS
+        share = len(sweep.targets) / plan.rows_per_batch if len(sweep.targets) < plan.rows_per_batch else 1.0
+        seconds += searches * sweep.batches_per_pass(images) * share * (sweep.passes * per_pass)
+        visits += searches * len(sweep.positions(images)) * sweep.passes
+    channels = prepared.sites.channels
+    shard = plan.shards()[0]
+    held = len(shard.positions(images)) * bytes_kept_per_image(prepared) if plan.kept else 0
+    scores = len(plan.targets) * channels * 4
+    at_once = min(workers, len(plan.shards()))
+    return Cost(
+        images=len(positions),
+        rows=len(plan.targets),
+        passes=plan.passes,
+        visits=visits,
+        seconds=seconds / at_once,
+        memory=3 * scores + held * at_once,
+        disk=2 * scores + len(plan.targets) * channels // 8,
+    )
+
+
+def _seconds_per_batch(
+    prepared: Prepared, images: LabelledImages, plan: Plan, objective: Objective
+) -> tuple[float, float]:
+    """Of a batch whose untouched activations are computed, and of one whose are kept. The first batch warms up."""
+    shard = replace(plan.shards()[0], kept=False)
+    solver = Solver(prepared.tapped, objective, images, shard, prepared.device, prepared.dtype)
+    timed = []
+    with torch.inference_mode(False), torch.enable_grad(), torch_threads(plan.threads):
+        started = time.perf_counter()
+        for _, batch, reference in solver.observed(0, 0, _TIMED_BATCHES):
+            observed = time.perf_counter()
+            if reference is not None:
+                float(solver.step(batch, reference, 0))
+            ended = time.perf_counter()
+            timed.append((ended - started, ended - observed))
+            started = ended
+    settled = timed[1:] or timed
+    return min(whole for whole, _ in settled), min(step for _, step in settled)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError

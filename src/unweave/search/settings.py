@@ -1,0 +1,100 @@
+"""What a search is asked for, as keyword arguments of `disentangle`."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from unweave.errors import SettingError
+from unweave.search.elbow import BETAS
+from unweave.search.objectives import Objective, objective_named
+from unweave.search.targets import Against, Group
+
+DEFAULT_OBJECTIVE = "released"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything besides network, data and sites. See `disentangle` for what each means.
+
+    Raises
+    ------
+    SettingError
+        If objective, beta and reconstruction contradict each other.
+    """
+
+    objective: str | Objective = DEFAULT_OBJECTIVE
+    beta: float | Literal["elbow"] = "elbow"
+    reconstruction: bool = True
+    classes: Sequence[int] | None = None
+    groups: Mapping[str, Group] | None = None
+    against: Against | None = None
+    limit_per_class: int | None = None
+    rate: float = 0.1
+    passes: int = 20
+    batch: int = 16
+    augment: str = "none"
+    seed: int = 0
+    precision: str = "float32"
+    rows_per_batch: int | None = None
+    classes_per_shard: int | None = None
+    keep_activations: bool | None = None
+    threads: int | None = None
+    betas: Sequence[float] = BETAS
+    elbow_limit_per_class: int = 200
+
+    def __post_init__(self) -> None:
+        if isinstance(self.objective, Objective):
+            if self.beta != "elbow" or not self.reconstruction:
+                raise SettingError("an Objective brings its own beta and reconstruction; give them there")
+        elif self.beta == "elbow":
+            objective_named(self.objective, 1.0)
+            if not self.reconstruction:
+                raise SettingError(
+                    "the elbow weighs reconstruction against size: give beta a number with reconstruction=False"
+                )
+            if len(set(self.betas)) < 3:
+                raise SettingError(f"an elbow needs at least three betas, found {len(set(self.betas))}")
+        else:
+            self.objective_with(self.beta)
+
+    @property
+    def wants_elbow(self) -> bool:
+        """Whether beta is to be found by a sweep."""
+        return isinstance(self.objective, str) and self.beta == "elbow"
+
+    def objective_with(self, beta: Any) -> Objective:
+        """The objective, with `beta` where it does not bring its own."""
+        if isinstance(self.objective, Objective):
+            return self.objective
+        if isinstance(beta, bool) or not isinstance(beta, numbers.Real):
+            raise SettingError(f"beta must be a number or 'elbow', found {beta!r}")
+        return objective_named(self.objective, float(beta), reconstruction=self.reconstruction)
+
+    def record(self) -> dict[str, Any]:
+        """What was asked for, as plain values, to be compared when a run is gone on with. Settings that change speed or
+        memory alone are not in it: a run keeps the plan that it began with."""
+        asked = replace(self, objective=str(self.objective))
+        plain = {name: _plain(value) for name, value in vars(asked).items() if name not in _FREE}
+        if isinstance(self.objective, Objective):
+            plain |= {"objective": self.objective.settings(), "beta": self.objective.beta}
+        if not self.wants_elbow:
+            del plain["betas"], plain["elbow_limit_per_class"]
+        return plain
+
+
+_FREE = ("rows_per_batch", "classes_per_shard", "keep_activations", "threads")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, str) or value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    return [_plain(item) for item in value]

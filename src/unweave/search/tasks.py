@@ -1,0 +1,193 @@
+"""One part of a search that can run by itself, anywhere: a shard of rows with one objective."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from unweave.data.labelled import LabelledImages
+from unweave.network.sites import Level, Sites
+from unweave.search.objectives import Objective
+from unweave.search.plan import Plan
+from unweave.search.preparation import Prepared, prepare
+from unweave.search.reference import Store
+from unweave.search.solver import Solver
+
+SECONDS_BETWEEN_SAVES = 300.0
+"""A pass that takes longer is saved within, so that never more than five minutes of work, or a pass, are repeated."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A shard's search, all passes. `measured`: its reconstruction error and size are wanted too, for the elbow."""
+
+    name: str
+    objective: Objective
+    plan: Plan
+    measured: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a task found: `scores[i]` `[rows, channels]` at site i, `steps` `[rows]` made, `measured` `[rows that have
+    images that count, 2]`, and images that could not be read, by position, with the reason."""
+
+    scores: list[np.ndarray]
+    steps: np.ndarray
+    measured: np.ndarray
+    damaged: dict[int, str]
+
+
+class Checkpoints(Protocol):
+    """Where tasks keep what they have reached."""
+
+    def load(self, task: str) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
+        """What was saved of a task last: notes and arrays."""
+        ...
+
+    def save(self, task: str, notes: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        """Keep notes and arrays of a task instead of what was there."""
+        ...
+
+
+Report = Callable[[int, str], None]
+"""Told how many batches have been done since the last call, and what is being worked on."""
+
+
+@dataclass
+class Worker:
+    """Runs tasks of one search, one after the other; can be sent to another process."""
+
+    network: nn.Module
+    images: LabelledImages
+    sites: Sites | Level
+    device: str | torch.device | None
+    logits: str | int | None
+    checkpoints: Checkpoints | None = None
+    report: Report | None = None
+    seconds_between_saves: float = SECONDS_BETWEEN_SAVES
+    prepared: Prepared | None = None
+    _kept: tuple[Plan, Store | None] | None = field(default=None, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what another process makes for itself."""
+        return {**self.__dict__, "prepared": None, "_kept": None, "report": None}
+
+    def __call__(self, task: Task) -> Outcome:
+        """Run a task from where it was left to its end."""
+        if self.prepared is None:
+            self.prepared = prepare(self.network, self.images, self.sites, self.device, self.logits)
+        with torch.inference_mode(False), torch.enable_grad(), torch_threads(task.plan.threads):
+            return self._run(task, self.prepared)
+
+    def _run(self, task: Task, prepared: Prepared) -> Outcome:
+        plan = task.plan
+        found = self._loaded(task)
+        store = None if found is not None and found.finished else self._store(plan)
+        solver = Solver(prepared.tapped, task.objective, self.images, plan, prepared.device, prepared.dtype, store)
+        if found is not None:
+            solver.restore(found.arrays)
+            solver.damaged.update(found.damaged)
+            if found.finished:
+                self._tell(plan.passes * plan.batches_per_pass(self.images), task, plan.passes)
+                return _outcome(solver, found.arrays["measured"])
+        self._pass_by_pass(task, solver, found or _Reached())
+        measured = solver.measure() if task.measured else np.zeros((0, 2))
+        outcome = _outcome(solver, measured)
+        self._save(task, solver, _Reached(plan.passes, 0), measured)
+        return outcome
+
+    def _pass_by_pass(self, task: Task, solver: Solver, reached: _Reached) -> None:
+        plan = task.plan
+        # Tasks of a sweep share what is kept: filled before their first pass, whichever of them comes first.
+        solver.refill(*((1, 0) if task.measured else (reached.passes, reached.batches)))
+        if reached.passes or reached.batches:
+            self._tell(reached.passes * plan.batches_per_pass(self.images) + reached.batches, task, reached.passes)
+        saved_at = time.monotonic()
+        for number in range(reached.passes, plan.passes):
+            first = reached.batches if number == reached.passes else 0
+
+            def after_batch(done: int, loss: float, number: int = number) -> None:
+                nonlocal saved_at
+                self._tell(1, task, number)
+                if time.monotonic() - saved_at >= self.seconds_between_saves:
+                    self._save(task, solver, _Reached(number, done))
+                    saved_at = time.monotonic()
+
+            solver.run_pass(number, first, after_batch)
+            if number + 1 < plan.passes:  # the last pass is saved with what is measured after it
+                self._save(task, solver, _Reached(number + 1, 0))
+                saved_at = time.monotonic()
+
+    def _store(self, plan: Plan) -> Store | None:
+        """The activations kept for `plan`; the last task's, where they are of the same images in the same batches."""
+        if self._kept is None or self._kept[0] != plan:
+            self._kept = None  # frees the last task's before the next are made
+            self._kept = (plan, plan.store(self.images))
+        return self._kept[1]
+
+    def _tell(self, batches: int, task: Task, number: int) -> None:
+        if self.report is not None:
+            self.report(batches, f"pass {min(number + 1, task.plan.passes)} of {task.plan.passes}")
+
+    def _save(self, task: Task, solver: Solver, reached: _Reached, measured: np.ndarray | None = None) -> None:
+        if self.checkpoints is None:
+            return
+        notes = {
+            "passes": reached.passes,
+            "batches": reached.batches,
+            "of_passes": task.plan.passes,
+            "damaged": [[position, reason] for position, reason in sorted(solver.damaged.items())],
+        }
+        arrays = solver.state() | ({} if measured is None else {"measured": measured})
+        self.checkpoints.save(task.name, notes, arrays)
+
+    def _loaded(self, task: Task) -> _Found | None:
+        saved = self.checkpoints.load(task.name) if self.checkpoints is not None else None
+        if saved is None:
+            return None
+        notes, arrays = saved
+        damaged = {int(position): str(reason) for position, reason in notes["damaged"]}
+        return _Found(int(notes["passes"]), int(notes["batches"]), arrays, damaged)
+
+
+@dataclass(frozen=True)
+class _Reached:
+    """Whole passes done, and batches of the next one."""
+
+    passes: int = 0
+    batches: int = 0
+
+
+@dataclass(frozen=True)
+class _Found(_Reached):
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    damaged: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> bool:
+        return "measured" in self.arrays
+
+
+def _outcome(solver: Solver, measured: np.ndarray) -> Outcome:
+    return Outcome([table.cpu().numpy() for table in solver.scores], solver.steps, measured, dict(solver.damaged))
+
+
+@contextmanager
+def torch_threads(count: int | None) -> Iterator[None]:
+    """Let torch use `count` threads; sums come out differently in their last bits with another number."""
+    before = torch.get_num_threads()
+    if count is not None and count != before:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)
