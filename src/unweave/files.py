@@ -1,8 +1,10 @@
 """Whole-or-nothing writes, canonical JSON and fingerprints."""
 
+import errno
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +37,21 @@ def write_text(target: str | Path, text: str) -> Path:
     with replacing(target) as draft:
         draft.write_text(text, encoding="utf-8")
     return Path(target)
+
+
+def read_text(file: str | Path) -> str:
+    """The text of a file in UTF-8, with or without a byte order mark, which some editors put at the beginning.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, or is no regular file: a pipe or device may never end.
+    UnicodeDecodeError
+        If it is not UTF-8.
+    """
+    if not stat.S_ISREG(os.stat(file).st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(file))
+    return Path(file).read_text(encoding="utf-8-sig")
 
 
 def canonical_json(value: Any) -> str:

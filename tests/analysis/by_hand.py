@@ -37,13 +37,20 @@ def pictures(shown, labels=None):
     return TensorDataset(images, torch.tensor(shown if labels is None else labels))
 
 
-def keeping(network, channels, classes=None, names=None):
+def keeping(network, channels, classes=None, names=None, rows=None, sites=None):
     """Paths of `network`: row i keeps the listed channels; rows stand for `classes` (0, 1, ... by default)."""
     mask = torch.zeros(len(channels), CLASSES, dtype=torch.bool)
     for row, kept in enumerate(channels):
         mask[row, list(kept)] = True
-    rows = Rows.of_classes(range(len(channels)) if classes is None else classes, names)
-    return Paths({SITE: mask}, rows, _sites(), {"method": "by hand", "network": fingerprint(network)})
+    rows = rows or Rows.of_classes(range(len(channels)) if classes is None else classes, names)
+    return Paths({SITE: mask}, rows, sites or _sites(), {"method": "by hand", "network": fingerprint(network)})
+
+
+def grouped(network, channels, members, against=(), names=None):
+    """Paths of `network`: row i keeps the listed channels, stands for `members[i]`, and was told apart from
+    `against[i]` (default: from all others)."""
+    names = names or [f"group {i}" for i in range(len(members))]
+    return keeping(network, channels, rows=Rows.of_groups(members, against or [()] * len(members), names))
 
 
 @cache

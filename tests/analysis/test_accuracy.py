@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from tests.analysis.by_hand import ReadOut, Torn, keeping, pictures
+from tests.analysis.by_hand import ReadOut, Torn, grouped, keeping, pictures
 from unweave.analysis.accuracy import accuracy, accuracy_histogram
 from unweave.data.labelled import labelled
 from unweave.errors import DataError, MismatchError, PathsError
@@ -49,6 +49,48 @@ def test_rows_are_judged_by_their_class_not_their_position():
     assert accuracy(network, keeping(network, [[0]], [1]), EVERY)["sub_architecture"] == (0.0,)
 
 
+def test_a_group_is_right_where_any_of_its_classes_is_called():
+    network = ReadOut()
+    # Shown 0, 1, 1 as class 0 and 2, 0 as class 1: all but the image of class 2 are called 0 or 1.
+    data = pictures([0, 1, 1, 2, 0, 3], [0, 0, 0, 1, 1, 3])
+    table = accuracy(network, grouped(network, [[0], [0, 1, 2]], [(0, 1), (1, 3)], names=["low", "odd"]), data)
+    assert (table["class"], table["name"], table["images"]) == ((-1, -1), ("low", "odd"), (5, 3))
+    assert table["original"] == (4 / 5, 1 / 3)
+    # Through channel 0 alone only the two pictures of class 0 are called by the group.
+    assert table["sub_architecture"] == (2 / 5, 1 / 3)
+    assert table.title == "Accuracy on each row's own images, 6 images"
+    assert table.meanings["original"] == "share of them that the whole network calls by a class of the row"
+
+
+def test_a_damaged_image_of_two_groups_is_one_damaged_image():
+    network = ReadOut()
+    data = Torn(pictures([0, 1, 2, 1]), {1})
+    table = accuracy(network, grouped(network, [[0, 1], [1, 2]], [(0, 1), (1, 2)]), data)
+    assert table["images"] == (2, 2)
+    assert table.title == "Accuracy on each row's own images, 3 images; 1 damaged image left out"
+
+
+def test_classes_and_groups_can_be_rows_of_one_table():
+    network = ReadOut()
+    table = accuracy(network, grouped(network, [[0], [], [2]], [(0,), (3,), (1, 2)]), EVERY)
+    assert (table["class"], table["images"]) == ((0, 3, -1), (3, 3, 6))
+    assert table["sub_architecture"] == (1.0, 1.0, 0.5)
+
+
+def test_with_opponents_the_prediction_is_among_them_and_the_row_s_classes():
+    network = ReadOut()
+    # With nothing kept, class 3 leads all scores; without it taking part, the first of equal scores wins.
+    alone, opposed = keeping(network, [[]], [0]), grouped(network, [[]], [(0,)], [(1, 2)])
+    assert accuracy(network, alone, EVERY)["sub_architecture"] == (0.0,)
+    assert accuracy(network, opposed, EVERY)["sub_architecture"] == (1.0,)
+    # An image of class 0 that looks like class 2: wrong among 0 and 2, right among 0 and 1.
+    data = pictures([0, 2], [0, 0])
+    assert accuracy(network, grouped(network, [range(4)], [(0,)], [(2,)]), data)["original"] == (0.5,)
+    table = accuracy(network, grouped(network, [range(4)], [(0,)], [(1,)]), data)
+    assert table["original"] == table["sub_architecture"] == (1.0,)
+    assert table.title.endswith("2 images; predictions of a row with opponents are among its classes and theirs")
+
+
 def test_batches_do_not_change_the_count():
     network = ReadOut()
     data = pictures([0] * 130 + [1] * 70, [0] * 200)
@@ -64,7 +106,7 @@ def test_class_without_images_has_nan_and_is_left_out_of_the_means():
     assert math.isnan(table["sub_architecture"][2])
     assert math.isnan(table["original"][2])
     assert dict(table.summary) == {"original": 1.0, "sub_architecture": 0.5}
-    assert table.title == "Accuracy on each class's own images, 3 images; 1 classes have none"
+    assert table.title == "Accuracy on each class's own images, 3 images; 1 of 3 have none"
 
 
 def test_only_images_that_can_be_read_are_counted():
@@ -76,9 +118,7 @@ def test_only_images_that_can_be_read_are_counted():
     assert table["original"][::2] == (1.0, 1.0)
     assert table["sub_architecture"][::2] == (1.0, 0.0)
     assert math.isnan(table["original"][1])
-    assert table.title == (
-        "Accuracy on each class's own images, 3 images; 1 classes have none; 4 damaged images left out"
-    )
+    assert table.title == ("Accuracy on each class's own images, 3 images; 1 of 3 have none; 4 damaged images left out")
 
 
 def test_data_of_which_nothing_can_be_read_are_refused():

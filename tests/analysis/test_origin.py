@@ -68,3 +68,18 @@ def test_accuracy_on_the_images_of_a_real_search_says_so(searched):
         assert accuracy(network, paths[1], data).title.endswith(", 8 images, 2 of them images THAT THE SEARCH SAW")
         fresh = torch.utils.data.Subset(data, range(12))
         assert accuracy(network, paths, fresh).title.endswith(", 12 images")
+
+
+@pytest.mark.filterwarnings("ignore:the network classifies no search image")
+def test_images_of_groups_are_known_to_have_been_searched(plain, noise, tmp_path):
+    paths = disentangle(plain, noise, beta=0.1, passes=1, limit_per_class=2, seed=3, groups={"ends": [0, 2]}, against=1)
+    for found in (paths, Paths.load(paths.save(tmp_path / "paths.safetensors"))):
+        title = accuracy(plain, found, noise).title
+        assert ", 16 images, 4 of them images THAT THE SEARCH SAW" in title
+
+
+@pytest.mark.parametrize("manifest", [{"settings": 3}, {"settings": {"classes": 1}}, {"data": []}, {"seed": "x"}])
+def test_a_manifest_of_another_form_saw_nothing(manifest):
+    paths = keeping(ReadOut(), [[0]])
+    foreign = Paths(paths.masks, paths.rows, paths.sites, {"data": {"search": {"digest": "0"}}, **manifest})
+    assert origin(foreign, labelled(DATA), np.arange(4)) == "4 images"

@@ -1,4 +1,4 @@
-"""What a network says of images through given masks."""
+"""Class scores of a network for images through given masks."""
 
 import numpy as np
 import pytest
@@ -6,29 +6,37 @@ import torch
 
 from tests.analysis.by_hand import ReadOut, Torn, keeping, pictures
 from tests.tiny import labelled_noise
-from unweave.analysis.predictions import Predictor, class_rows, image_batches, left_out
+from unweave.analysis.predictions import Predictor, image_batches, left_out
 from unweave.data.labelled import labelled
-from unweave.errors import DataError, MismatchError, PathsError
+from unweave.errors import DataError, MismatchError
 from unweave.network.sites import find_sites
-from unweave.paths import Paths, Rows
+from unweave.paths import Paths
 from unweave.paths.restrict import restrict
 
 IMAGES = pictures([0, 1, 2, 3]).tensors[0]
 
 
-def test_predictions_are_those_of_the_network_and_of_its_rows():
+def test_class_scores_are_those_of_the_network_and_of_its_rows():
     network = ReadOut()
     predictor = Predictor.of(network, keeping(network, [[0], [0, 2]]))
-    assert predictor.original(IMAGES).tolist() == [0, 1, 2, 3]
-    assert predictor.through(0, IMAGES).tolist() == [0, 3, 3, 3]
-    assert predictor.through(1, IMAGES).tolist() == [0, 3, 2, 3]
+    assert predictor.original(IMAGES)[1].tolist() == [0, 1, 0, 0.25]
+    assert predictor.original(IMAGES).argmax(1).tolist() == [0, 1, 2, 3]
+    assert predictor.through(0, IMAGES)[1].tolist() == [0, 0, 0, 0.25]
+    assert predictor.through(0, IMAGES).argmax(1).tolist() == [0, 3, 3, 3]
+    assert predictor.through(1, IMAGES).argmax(1).tolist() == [0, 3, 2, 3]
+
+
+def test_class_scores_of_a_low_precision_network_can_be_read():
+    network = ReadOut().bfloat16()
+    paths = keeping(network, [[0]], sites=find_sites(network, torch.zeros(2, 4, 2, 2, dtype=torch.bfloat16)))
+    assert Predictor.of(network, paths).original(IMAGES.bfloat16())[0].tolist() == [1, 0, 0, 0.25]
 
 
 def test_rows_of_other_paths_can_be_used():
     network = ReadOut()
     predictor = Predictor.of(network, keeping(network, [[0]]))
-    assert predictor.through(0, IMAGES, keeping(network, [[1]])).tolist() == [3, 1, 3, 3]
-    assert predictor.through(0, IMAGES).tolist() == [0, 3, 3, 3]
+    assert predictor.through(0, IMAGES, keeping(network, [[1]])).argmax(1).tolist() == [3, 1, 3, 3]
+    assert predictor.through(0, IMAGES).argmax(1).tolist() == [0, 3, 3, 3]
 
 
 def test_predictions_agree_with_the_restricted_network(network):
@@ -38,10 +46,10 @@ def test_predictions_agree_with_the_restricted_network(network):
     paths = Paths.from_masks(masks, network, images[:2], classes=[0, 1])
     predictor = Predictor.of(network, paths)
     with torch.no_grad():
-        assert predictor.original(images).tolist() == network(images).argmax(1).tolist()
+        assert predictor.original(images).argmax(1).tolist() == network(images).argmax(1).tolist()
         for row in (0, 1):
             expected = restrict(network, paths[row])(images).argmax(1)
-            assert predictor.through(row, images).tolist() == expected.tolist()
+            assert predictor.through(row, images).argmax(1).tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
@@ -49,7 +57,7 @@ def test_predictors_work_where_gradients_are_off(mode):
     network = ReadOut()
     with mode():
         predictor = Predictor.of(network, keeping(network, [[0]]))
-        assert predictor.through(0, IMAGES).tolist() == [0, 3, 3, 3]
+        assert predictor.through(0, IMAGES).argmax(1).tolist() == [0, 3, 3, 3]
 
 
 def test_network_is_left_as_it_was():
@@ -67,15 +75,6 @@ def test_another_network_is_refused():
         other.conv.weight[0] = 2
     with pytest.raises(MismatchError, match=r"first difference at 'conv.weight'"):
         Predictor.of(other, keeping(network, [[0]]))
-
-
-def test_class_rows_are_the_classes():
-    network = ReadOut()
-    assert class_rows(keeping(network, [[0], [1]], [1, 3]), "it") == [1, 3]
-    paths = keeping(network, [[0], [1]])
-    inputs = Paths(paths.masks, Rows.of_inputs(2), paths.sites, {})
-    with pytest.raises(PathsError, match="it is about classes; these paths' rows are inputs"):
-        class_rows(inputs, "it")
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(0, []), (1, [1]), (64, [64]), (130, [64, 64, 2])])

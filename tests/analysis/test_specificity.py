@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from tests.analysis.by_hand import ReadOut, Torn, as_searched, keeping, pictures
-from unweave.analysis import specificity as module
+from tests.analysis.by_hand import ReadOut, Torn, as_searched, grouped, keeping, pictures
 from unweave.analysis.accuracy import accuracy
 from unweave.analysis.specificity import specificity
 from unweave.data.labelled import labelled
@@ -88,14 +87,43 @@ def test_others_limits_the_images_of_other_classes():
     assert everything.title == "Own class and other classes, 25 images"
 
 
-def test_other_images_are_drawn_by_seed_and_class():
-    images = labelled(pictures([0] * 50 + [1] * 50 + [2] * 50))
-    first = module._foreign(images, 1, 10, 0)
-    assert len(first) == 10
-    assert 1 not in images.labels[first]
-    assert first.tolist() == module._foreign(images, 1, 10, 0).tolist()
-    assert first.tolist() != module._foreign(images, 1, 10, 1).tolist()
-    assert module._foreign(images, 1, 100, 0).tolist() == [*range(50), *range(100, 150)]
+def test_a_group_accepts_its_classes_and_refuses_those_outside_it():
+    network = ReadOut()
+    # Of {0, 1} two images look like it and one like class 2; outside it one looks like 1, one like 2, one like 3.
+    data = pictures([0, 1, 2, 1, 2, 3], [1, 0, 0, 2, 2, 3])
+    table = specificity(network, grouped(network, [[1, 2]], [(0, 1)], names=["low"]), data, controls=0)
+    assert (table["class"], table["name"]) == ((-1,), ("low",))
+    assert (table["original_own"], table["original_false_accepts"]) == ((2 / 3,), (1 / 3,))
+    # Without channel 0 the picture of class 0 falls to the default class.
+    assert (table["own"], table["false_accepts"]) == ((1 / 3,), (1 / 3,))
+    assert table["balanced"] == pytest.approx((1 / 2,))
+    assert table.title == "Own row and classes outside the row, 6 images"
+    assert table.meanings["false_accepts"] == (
+        "share of the images of classes outside the row that it also calls by a class of the row"
+    )
+
+
+def test_false_accepts_of_a_row_with_opponents_are_of_their_images_alone():
+    network = ReadOut()
+    # Class 0 against 2: the images of 1 and 3 take no part, nor do those classes' scores.
+    data = pictures([0, 3, 0, 2, 3, 0, 0], [0, 0, 2, 2, 2, 1, 3])
+    table = specificity(network, grouped(network, [[0, 2, 3]], [(0,)], [(2,)]), data, controls=1)
+    # Where neither is seen, the first of the two is called: an image of each, which class 3 would otherwise take.
+    assert table["original_own"] == table["own"] == (1.0,)
+    assert table["original_false_accepts"] == table["false_accepts"] == (2 / 3,)
+    assert table.title == (
+        "Own class and its opponents, 5 images; predictions of a row with opponents are among its classes and theirs"
+    )
+
+
+def test_random_masks_of_a_group_are_judged_by_its_classes():
+    network = ReadOut()
+    paths = grouped(network, [[0]], [(0, 1)])
+    draws = [paths.random_control(5 + draw).masks["relu:0"][0] for draw in range(4)]
+    table = specificity(network, paths, pictures([0, 1, 2]), controls=4, seed=5)
+    # A single channel recognises one of the two classes, if it is theirs.
+    assert table["random_own"] == (sum(bool(draw[:2].any()) / 2 for draw in draws) / 4,)
+    assert table["random_false_accepts"] == (0.0,)
 
 
 def test_class_without_images_has_nan_and_is_left_out_of_the_means():
@@ -129,7 +157,6 @@ def test_only_images_that_can_be_read_count():
 def test_images_of_unknown_class_are_no_other_classes():
     network = ReadOut()
     images = labelled(Torn(pictures([0, 0, 1, 1]), {3}, known=False))
-    assert module._foreign(images, 0, None, 0).tolist() == [2]
     title = specificity(network, keeping(network, [[0]]), images, controls=0).title
     assert title == "Own class and other classes, 3 images; 1 damaged image left out"
 
@@ -140,6 +167,8 @@ def test_settings_below_zero_are_refused():
         specificity(network, keeping(network, [[0]]), EVERY, controls=-1)
     with pytest.raises(SettingError, match="others must be at least 0, found -2"):
         specificity(network, keeping(network, [[0]]), EVERY, others=-2)
+    with pytest.raises(SettingError, match="seed must be at least 0, found -3"):
+        specificity(network, keeping(network, [[0]]), EVERY, seed=-3)
 
 
 def test_rows_data_and_network_that_do_not_fit_are_refused():

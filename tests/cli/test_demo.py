@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from unweave.paths import Paths
+from unweave.runs.folder import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -38,3 +39,17 @@ def test_sub_architectures_answer_their_digits_better_than_random_masks(demo):
     summary = demo[1]["tables"]["specificity"]["summary"]
     assert summary["own"] > 0.95
     assert summary["own"] > summary["random_own"]
+
+
+def test_the_demo_does_not_write_over_a_search(unweave, tmp_path):
+    RunFolder(tmp_path).begin({"asked": {}})
+    ran = unweave("demo", "--out", tmp_path)
+    assert ran.status == 2
+    assert "holds a search of yours; give the demo another folder: --out" in ran.err
+
+
+def test_the_demo_refuses_a_place_that_cannot_be_written_before_it_trains(unweave, tmp_path):
+    (tmp_path / "figures").write_text("in the way")
+    ran = unweave("demo", "--out", tmp_path)
+    assert ran.status == 2
+    assert "figures cannot be written to" in ran.err

@@ -13,7 +13,7 @@ RANKS = (
     {"errors", "files", "randomness", "progress", "tables", "versions"},
     {"network", "data", "engine"},
     {"paths", "runs"},
-    {"zoo", "search"},
+    {"zoo", "search", "decoupling"},
     {"analysis"},
     {"views"},
     {"pipeline"},

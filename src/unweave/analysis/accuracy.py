@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor, nn
 
+from unweave.analysis.class_rows import Wording, class_rows
 from unweave.analysis.origin import origin
-from unweave.analysis.predictions import Predictor, class_rows, image_batches, left_out
+from unweave.analysis.predictions import Predictor, image_batches, left_out
 from unweave.data.labelled import Data, LabelledImages, labelled
 from unweave.errors import DataError
 from unweave.paths import Paths
@@ -30,6 +31,9 @@ def accuracy(
 ) -> Table:
     """Top-1 accuracy on each class's own images, through its sub-architecture (binary masks) and the whole network.
 
+    An image counts as right if the highest class score is that of the row's class, or of one of the classes of its
+    group; for a row that was told apart from some classes (`against=`), the highest among these and its own.
+
     Own-class accuracy alone proves little: a sub-architecture may answer its class for any image. Read it beside
     `specificity`. Source: ICCV section 4.2 and Fig. 2.
 
@@ -41,9 +45,9 @@ def accuracy(
     Returns
     -------
     Table
-        One row per class: `class`, `name`, `images` (count of those read), `original` and `sub_architecture`
-        (accuracies, shares of `images`; NaN for a class without images, which means leave out). The summary has both
-        means over classes, the title says how many damaged images were left out.
+        One row per row of the paths: `class` (-1 for a group), `name`, `images` (count of those read), `original` and
+        `sub_architecture` (accuracies, shares of `images`; NaN for a row without images, which means leave out). The
+        summary has both means over rows, the title says how many damaged images were left out.
 
     Raises
     ------
@@ -54,43 +58,46 @@ def accuracy(
     DataError
         If no class of the paths has images that can be read.
     """
-    classes = class_rows(paths, "accuracy")
+    rows = class_rows(paths, "accuracy")
     images = labelled(data, labels)
-    positions = {c: images.of_class(c) for c in classes}
-    total = sum(len(p) for p in positions.values())
+    positions = [row.own(images) for row in rows]
+    total = sum(len(p) for p in positions)
     if total == 0:
         raise DataError("none of the paths' classes has images in this data")
     predictor = Predictor.of(network, paths, device)
     own, whole, counts, seen = [], [], [], []
     with progress("accuracy", total, show_progress) as advance:
-        for row, c in enumerate(classes):
+        for position, row in enumerate(rows):
             hits_own = hits_whole = count = 0
-            for read, batch in image_batches(images, positions[c], advance):
+            for read, batch in image_batches(images, positions[position], advance):
                 seen.append(read)
                 count += len(read)
-                hits_own += int((predictor.through(row, batch) == c).sum())
-                hits_whole += int((predictor.original(batch) == c).sum())
+                hits_own += int(row.called(predictor.through(position, batch)).sum())
+                hits_whole += int(row.called(predictor.original(batch)).sum())
             counts.append(count)
             own.append(hits_own / count if count else float("nan"))
             whole.append(hits_whole / count if count else float("nan"))
-    damaged = left_out(images, total, sum(counts))
-    where = origin(paths, images, np.concatenate(seen))
-    without = counts.count(0)
+    # Groups may share classes: each image is counted once.
+    measured = np.unique(np.concatenate([np.empty(0, np.int64), *seen]))
+    damaged = left_out(images, len(np.unique(np.concatenate(positions))), len(measured))
+    where = origin(paths, images, measured)
+    words, without = Wording.of(rows), counts.count(0)
     return Table(
-        title=f"Accuracy on each class's own images, {where}"
-        + (f"; {without} classes have none" if without else "")
-        + damaged,
+        title=f"Accuracy on each {words.row}'s own images, {where}"
+        + (f"; {without} of {len(rows)} have none" if without else "")
+        + f"{damaged}{words.note}",
         columns={
-            "class": tuple(classes),
+            "class": paths.rows.classes,
             "name": paths.rows.names,
             "images": tuple(counts),
             "original": tuple(whole),
             "sub_architecture": tuple(own),
         },
         meanings={
-            "images": "images of the class that could be read",
-            "original": "share of them that the whole network calls by their class",
-            "sub_architecture": "share of them that the class's own sub-architecture calls by their class",
+            "class": "index; -1 for a group of several classes",
+            "images": f"images of the {words.row} that could be read",
+            "original": f"share of them that the whole network calls by {words.members}",
+            "sub_architecture": f"share of them that the {words.row}'s own sub-architecture calls by {words.members}",
         },
         summary={"original": float(np.nanmean(whole)), "sub_architecture": float(np.nanmean(own))},
     )

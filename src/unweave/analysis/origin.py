@@ -19,10 +19,13 @@ def origin(paths: Paths, data: LabelledImages, positions: np.ndarray) -> str:
 
 def _searched(paths: Paths, data: LabelledImages) -> np.ndarray:
     """Positions of the images that the search saw, if `data` is what it was given; none otherwise."""
-    settings = paths.manifest.get("settings", {})
-    limit, seed = settings.get("limit_per_class"), paths.manifest.get("seed", 0)
-    classes = settings.get("classes", data.classes)
-    positions = np.unique(np.concatenate([np.empty(0, np.int64), *(data.of_class(c, limit, seed) for c in classes)]))
-    recorded = paths.manifest.get("data", {}).get("search", {}).get("digest")
+    nothing = np.empty(0, np.int64)
+    try:
+        settings, seed = paths.manifest.get("settings", {}), int(paths.manifest.get("seed", 0))
+        recorded = paths.manifest.get("data", {}).get("search", {}).get("digest")
+        limit, classes = settings.get("limit_per_class"), list(settings.get("classes", data.classes))
+        positions = np.unique(np.concatenate([nothing, *(data.of_class(c, limit, seed) for c in classes)]))
+    except (TypeError, ValueError, AttributeError):  # a manifest that no search of this version wrote
+        return nothing
     same = recorded is not None and data.fingerprint(positions)["digest"] == recorded
-    return positions if same else positions[:0]
+    return positions if same else nothing

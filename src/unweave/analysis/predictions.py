@@ -1,4 +1,4 @@
-"""What a network says of images through given masks: the work that accuracy and specificity share."""
+"""Class scores of a network for images, through given masks: the work that accuracy and specificity share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from unweave.data.labelled import LabelledImages
-from unweave.errors import DataError, PathsError
+from unweave.errors import DataError
 from unweave.network.capture import capture
 from unweave.network.devices import usable_device
 from unweave.network.folding import channels_last, fold_batch_norms, to_device
@@ -19,7 +19,6 @@ from unweave.paths import Paths
 from unweave.progress import Advance
 
 _BATCH = 64
-_KINDS = {"input": "inputs", "combined": "combinations of rows"}
 
 
 @dataclass(frozen=True)
@@ -42,15 +41,15 @@ class Predictor:
         return cls(TappedNetwork(folded, sites), paths, where)
 
     def original(self, images: Tensor) -> np.ndarray:
-        """The untouched network's predictions."""
-        return self._predict(images, None)
+        """The untouched network's class scores, `[images, classes]`."""
+        return self._scores(images, None)
 
     def through(self, row: int, images: Tensor, paths: Paths | None = None) -> np.ndarray:
-        """Predictions through row `row` (of other `paths` with the same sites, if given)."""
+        """Class scores through row `row` (of other `paths` with the same sites, if given), `[images, classes]`."""
         masks = (paths or self.paths).masks.values()
-        return self._predict(images, [mask[row].to(self.device, images.dtype) for mask in masks])
+        return self._scores(images, [mask[row].to(self.device, images.dtype) for mask in masks])
 
-    def _predict(self, images: Tensor, gates: list[Tensor] | None) -> np.ndarray:
+    def _scores(self, images: Tensor, gates: list[Tensor] | None) -> np.ndarray:
         expected = self.paths.sites.image_shape
         if tuple(images.shape[1:]) != expected:
             raise DataError(f"the paths were found for images of shape {expected}, found {tuple(images.shape[1:])}")
@@ -60,24 +59,11 @@ class Predictor:
         tap = Multiplier(self.tapped.sites, gates) if gates is not None else _pass_on
         with torch.inference_mode():
             scores: Tensor = self.tapped(placed, tap)
-        return scores.argmax(1).cpu().numpy()
+        return scores.cpu().double().numpy()  # exact, and numpy lacks some of torch's types
 
 
 def _pass_on(position: int, value: Tensor) -> Tensor:
     return value
-
-
-def class_rows(paths: Paths, measure: str) -> list[int]:
-    """The classes of the rows.
-
-    Raises
-    ------
-    PathsError
-        If rows are inputs, which have no class of their own.
-    """
-    if paths.rows.kind != "class":
-        raise PathsError(f"{measure} is about classes; these paths' rows are {_KINDS[paths.rows.kind]}")
-    return list(paths.rows.classes)
 
 
 def image_batches(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_type_hints
 
 import typer
 
 from unweave.cli.options import DATA_HELP, Device, Json
 from unweave.cli.output import print_json, print_line, print_table
+from unweave.errors import RunError
 
 if TYPE_CHECKING:
+    from unweave.pipeline.inputs import Inputs
+    from unweave.runs.folder import RunFolder
     from unweave.tables import Table
 
 
@@ -18,7 +22,7 @@ def analyse(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that unweave disentangle wrote.")],
     measure: Annotated[
         list[str] | None,
-        typer.Option(help="accuracy, specificity, usage or similarity; may be repeated. Default: all."),
+        typer.Option(help="accuracy, specificity, usage or similarity; may be repeated. Default: all that apply."),
     ] = None,
     data: Annotated[
         str | None, typer.Option(help=f"Images to measure on ({DATA_HELP}). Default: the run's --validation.")
@@ -32,24 +36,30 @@ def analyse(
     Example: unweave analyse run --measure accuracy
     """
     from unweave.paths import Paths
-    from unweave.pipeline.inputs import Inputs
-    from unweave.pipeline.measures import MEASURES, NEEDS_IMAGES, Subject, check_measures, draw_elbow, run_measures
+    from unweave.pipeline.measures import (
+        NEEDS_IMAGES,
+        Subject,
+        applicable,
+        check_measures,
+        check_places,
+        draw_elbow,
+        run_measures,
+    )
     from unweave.runs.folder import RunFolder
 
     folder = RunFolder(run)
-    settings = folder.read_inputs()
+    inputs, recorded_seed = _recorded(folder)
     paths = Paths.load(folder.finished_paths())
-    inputs = Inputs.from_settings(settings["inputs"])
     spec = data or inputs.validation
-    names = measure or [name for name in MEASURES if spec is not None or name not in NEEDS_IMAGES]
+    names = measure or applicable(paths, images=spec is not None)
     check_measures(names)
+    check_places(folder)
     network = images = None
     if spec is not None and any(name in NEEDS_IMAGES for name in names):
         network = inputs.network()
         paths.check(network)
         images = inputs.images(spec, network, train=False)
-    used_seed = int(settings["seed"]) if seed is None else seed
-    subject = Subject(paths, network, images, used_seed, device=device)
+    subject = Subject(paths, network, images, recorded_seed if seed is None else seed, device=device)
     measured = run_measures(names, subject, folder)
     files = [str(file) for one in measured for file in one.files] + [str(f) for f in draw_elbow(paths, folder)]
     if json:
@@ -63,15 +73,36 @@ def analyse(
     print_line(f"{len(files)} files written below {folder.root}")
 
 
+def _recorded(folder: RunFolder) -> tuple[Inputs, int]:
+    """How the run's network and images are opened, and its seed."""
+    from unweave.pipeline.inputs import Inputs
+
+    settings = folder.read_inputs()
+    typed, seed = settings.get("inputs"), settings.get("seed")
+    hints = get_type_hints(Inputs)
+    if not isinstance(typed, dict) or not isinstance(seed, int) or seed < 0:
+        raise RunError(f"{folder.inputs_file} is damaged (no inputs and seed); repeat the command that made the run")
+    for name, value in typed.items():
+        if name not in hints or not isinstance(value, hints[name]):
+            raise RunError(
+                f"{folder.inputs_file} is damaged, or another version's ({name!r} cannot be {value!r}); repeat the "
+                "command that made the run"
+            )
+    return Inputs.from_settings(typed), seed
+
+
 def _print(table: Table, most: int = 25) -> None:
-    frame = table.to_frame()
-    rows = [[_cell(value) for value in row] for row in frame.head(most).itertuples(index=False)]
-    print_table(table.title, list(frame.columns), rows)
-    if len(frame) > most:
-        print_line(f"... and {len(frame) - most} more rows, in the files")
-    print_line("mean: " + ", ".join(f"{name} {_cell(value)}" for name, value in table.summary.items()))
+    """The table, its means as the last row; what follows from the columns beside it is left to the files."""
+    names = [name for name in table.columns if not name.endswith("balanced")]
+    rows = [[_cell(value) for value in row] for row in zip(*(table[name][:most] for name in names), strict=True)]
+    means = [_cell(table.summary[name]) if name in table.summary else "" for name in names]
+    print_table(table.title, names, [*rows, ["mean", *means[1:]]])
+    if len(table) > most:
+        print_line(f"{len(table) - most} more rows are in the files; the mean is that of all.")
     print_line()
 
 
 def _cell(value: object) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return "-" if math.isnan(value) else f"{value:.3f}"
+    return str(value)

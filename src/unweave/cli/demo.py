@@ -9,6 +9,7 @@ import typer
 
 from unweave.cli.options import Json, Seed
 from unweave.cli.output import percent, print_json, print_line, print_table
+from unweave.errors import RunError
 
 
 def demo(
@@ -21,7 +22,14 @@ def demo(
     Example: unweave demo
     """
     from unweave.pipeline.demo import run_demo
+    from unweave.pipeline.measures import check_places
+    from unweave.runs.folder import RunFolder
 
+    folder = RunFolder(out)
+    if folder.record_file.exists():
+        raise RunError(f"{out} holds a search of yours; give the demo another folder: --out")
+    folder.check_writable()
+    check_places(folder)
     result = run_demo(out, seed)
     tables = {name: table for one in result.measured for name, table in one.tables.items()}
     specificity, usage = tables["specificity"], tables["usage"]
@@ -47,9 +55,10 @@ def demo(
     columns = ["digit", "channels kept", "own digit", "whole network", "false accepts", "random mask"]
     print_table("Held-out digits", columns, rows)
     print_line()
-    print_line("own digit: recognised through the digit's own sub-architecture; random mask: as many channels, drawn.")
-    print_line("false accepts: other digits that it calls by this digit too. A high value means that the")
-    print_line("sub-architecture answers its class for almost any image, as the published method does.")
+    print_line("own digit: recognised through the digit's own sub-architecture. random mask: the")
+    print_line("same through as many channels, drawn at random. false accepts: other digits that it")
+    print_line("calls by this digit too. A high value means that the sub-architecture answers its")
+    print_line("class for almost any image, as the published method does.")
     print_line()
     sites = zip(usage["site"], usage["channels"], map(percent, usage["usage"]), strict=True)
     print_table("Channels used", ["site", "channels", "kept"], sites)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from typing import NoReturn
 
 import typer
 
@@ -29,16 +30,37 @@ def run() -> None:
     warnings.showwarning = _show_warning
     try:
         app()
-    except UnweaveError as error:
-        sys.stderr.write(f"unweave: {' '.join(str(error).split())}\n")
-        sys.exit(2)
-    except OSError as error:
-        sys.stderr.write(f"unweave: {' '.join(str(error).split())}\n")
-        sys.exit(2)
+    except (UnweaveError, OSError) as error:
+        _end_with(str(error))
+    except MemoryError as error:
+        _end_with(f"out of memory ({error or 'no more to be had'}); a smaller --batch needs less")
+    except RuntimeError as error:
+        if not str(error).startswith(_KNOWN):
+            raise
+        _end_with(f"{error}; what a run folder holds is kept: repeat the command to go on")
     except KeyboardInterrupt:
-        sys.stderr.write("unweave: stopped\n")
-        sys.exit(130)
+        _end_with("stopped; what a run folder holds is kept: repeat the command to go on", 130)
+
+
+_KNOWN = ("DataLoader worker", "CUDA out of memory")
+"""How torch begins what is said of a machine's limits, as plain `RuntimeError`s."""
+
+
+_MOST = 500
+
+
+def as_line(message: object) -> str:
+    """One printable line of at most 500 characters: messages quote names and values that files hold. Of a longer one
+    the middle is left out, because what to type next stands at the end."""
+    line = " ".join(str(message).split())
+    shown = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in line)
+    return shown if len(shown) <= _MOST else f"{shown[: _MOST - 205]} ... {shown[-200:]}"
+
+
+def _end_with(message: str, status: int = 2) -> NoReturn:
+    sys.stderr.write(f"unweave: {as_line(message)}\n")
+    sys.exit(status)
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    sys.stderr.write(f"unweave: warning: {message}\n")
+    sys.stderr.write(f"unweave: warning: {as_line(message)}\n")

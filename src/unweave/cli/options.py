@@ -17,7 +17,7 @@ Weights = Annotated[
 Preprocess = Annotated[
     str | None,
     typer.Option(
-        help="How pixels are scaled: imagenet, unit (0..1), signed (-1..1), raw (0..255), or path/to/file.py:function."
+        help="How pixels are scaled: imagenet, unit (0..1), signed (-1..1), raw (0..255) or file.py:function."
     ),
 ]
 Size = Annotated[int | None, typer.Option(help="Resize the short side to this and crop the centre square.")]

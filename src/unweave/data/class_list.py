@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from unweave.data.pictures import reason_of
 from unweave.errors import DataError
+from unweave.files import read_text
 
 _FORM = "is not a JSON list of {index, wnid, name}"
 
@@ -32,8 +33,7 @@ def read_class_list(file: str | Path) -> list[ClassEntry]:
         If the file is not that, or an index comes twice.
     """
     try:
-        # utf-8-sig: some editors put a byte order mark at the beginning
-        entries = json.loads(Path(file).read_text(encoding="utf-8-sig"), parse_constant=_refuse_constant)
+        entries = json.loads(read_text(file), parse_constant=_refuse_constant)
     except OSError as error:
         raise DataError(f"class list {file} cannot be read ({reason_of(error)})") from error
     except RecursionError as error:

@@ -27,7 +27,14 @@ class Processes:
         self.workers = workers or min(_MOST_BY_DEFAULT, os.cpu_count() or 1)
 
     def run(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
-        """Results in order. The work travels once, by a file that only this user can read, not with every task."""
+        """Results in order. The work travels once, by a file that only this user can read, not with every task.
+
+        What one process is to do is done in this one: there is nothing to gain elsewhere.
+        """
+        together = min(self.workers, len(tasks))
+        if together < 2:
+            yield from map(work, tasks)
+            return
         from joblib import Parallel, delayed
         from joblib.externals.loky.process_executor import TerminatedWorkerError
 
@@ -35,7 +42,7 @@ class Processes:
             file = Path(folder) / "work"
             file.write_bytes(_pickled(work))
             calls = (delayed(_call)(str(file), os.getpid(), task) for task in tasks)
-            pool = Parallel(n_jobs=min(self.workers, len(tasks)), backend="loky", batch_size=1, return_as="generator")
+            pool = Parallel(n_jobs=together, backend="loky", batch_size=1, return_as="generator")
             try:
                 yield from pool(calls)
             except TerminatedWorkerError as error:

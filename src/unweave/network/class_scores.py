@@ -21,10 +21,17 @@ class ClassScores(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         result = self.network(images)
-        return _pick(result, self.logits)
+        return pick_class_scores(result, self.logits)
 
 
-def _pick(result: Any, logits: str | int | None) -> Tensor:
+def pick_class_scores(result: Any, logits: str | int | None) -> Tensor:
+    """The class scores in `result`, what a network returned: `logits` is their key, position or attribute.
+
+    Raises
+    ------
+    CaptureError
+        If there are none of that name, or a name is needed.
+    """
     if logits is None:
         if isinstance(result, Tensor):
             return result

@@ -47,28 +47,43 @@ class Operation:
     effect: Effect
     activation: bool = False
     multiplies: bool = False
+    keeps_zero: bool = False
+    """Turns a channel that is zero everywhere into one that is."""
 
 
-def _lines(effect: Effect, names: str, *, activation: bool = False, multiplies: bool = False) -> dict[str, Operation]:
-    return {name: Operation(effect, activation, multiplies) for name in names.split()}
+def _lines(
+    effect: Effect, names: str, *, activation: bool = False, multiplies: bool = False, keeps_zero: bool = False
+) -> dict[str, Operation]:
+    return {name: Operation(effect, activation, multiplies, keeps_zero) for name in names.split()}
 
 
 OPERATIONS: dict[str, Operation] = {
     **_lines(
         Effect.KEEP,
-        "relu relu6 hardtanh leaky_relu elu selu celu prelu rrelu gelu silu mish sigmoid hardsigmoid hardswish tanh "
-        "softplus softsign logsigmoid log_sigmoid hardshrink softshrink tanhshrink threshold clamp clamp_min clamp_max",
+        "relu relu6 leaky_relu elu selu celu prelu rrelu gelu silu mish hardswish tanh softsign hardshrink softshrink "
+        "tanhshrink",
+        activation=True,
+        keeps_zero=True,
+    ),
+    **_lines(
+        Effect.KEEP,
+        "hardtanh sigmoid hardsigmoid softplus logsigmoid log_sigmoid threshold clamp clamp_min clamp_max",
         activation=True,
     ),
-    **_lines(Effect.KEEP, "dropout feature_dropout alpha_dropout native_dropout clone contiguous to _to_copy alias"),
-    **_lines(Effect.KEEP, "neg abs exp log sqrt rsqrt reciprocal square erf lift_fresh_copy detach type_as roll flip"),
-    **_lines(Effect.KEEP, "upsample_nearest2d upsample_bilinear2d upsample_bicubic2d interpolate"),
+    **_lines(
+        Effect.KEEP,
+        "dropout feature_dropout native_dropout clone contiguous to _to_copy alias neg abs sqrt square erf "
+        "upsample_nearest2d upsample_bilinear2d upsample_bicubic2d interpolate",
+        keeps_zero=True,
+    ),
+    **_lines(Effect.KEEP, "alpha_dropout exp log rsqrt reciprocal lift_fresh_copy detach type_as roll flip"),
     **_lines(Effect.NORM, "batch_norm layer_norm group_norm instance_norm rms_norm native_layer_norm"),
     **_lines(Effect.NORM, "softmax _softmax log_softmax _log_softmax"),
     **_lines(
         Effect.POOL,
         "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d "
         "adaptive_avg_pool3d adaptive_max_pool2d max_pool2d_with_indices",
+        keeps_zero=True,
     ),
     **_lines(Effect.MIX, "conv1d conv2d conv3d convolution conv_transpose2d linear addmm"),
     **_lines(Effect.PRODUCT, "matmul bmm baddbmm scaled_dot_product_attention einsum"),

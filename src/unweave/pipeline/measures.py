@@ -122,9 +122,28 @@ def check_measures(names: Sequence[str]) -> None:
         raise SettingError(f"no measure {unknown[0]!r}; there are {', '.join(MEASURES)}")
 
 
+def applicable(paths: Paths, *, images: bool) -> list[str]:
+    """The measures that can be taken of `paths`, with images to measure on or without."""
+    fits = {"similarity": len(paths) > 1, **dict.fromkeys(NEEDS_IMAGES, images and paths.rows.kind == "class")}
+    return [name for name in MEASURES if fits.get(name, True)]
+
+
+def check_places(folder: RunFolder) -> None:
+    """Refuse a folder into which tables or figures cannot be written, before any work.
+
+    Raises
+    ------
+    RunError
+    """
+    for stem in (folder.table("any"), folder.figure("any")):
+        RunFolder(stem.parent).check_writable()
+
+
 def run_measures(names: Sequence[str], subject: Subject, folder: RunFolder) -> list[Measured]:
     """Compute the measures called `names` and keep their tables and figures in `folder`."""
     check_measures(names)
+    for name in set(names) & set(NEEDS_IMAGES):
+        subject.network_and_images(name)
     return [MEASURES[name](subject, folder) for name in names]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from unweave.data.labelled import LabelledImages
 from unweave.errors import DataError, SettingError
+from unweave.files import read_text
 
 
 def class_indices(text: str, images: LabelledImages) -> list[int]:
@@ -50,7 +51,7 @@ def read_groups(file: Path, images: LabelledImages) -> dict[str, list[int]]:
         If a name is unknown, or of several classes.
     """
     try:
-        found = json.loads(file.read_text(encoding="utf-8-sig"))
+        found = json.loads(read_text(file))
     except OSError as error:
         raise DataError(f"{file} cannot be read ({error.strerror or error})") from error
     except (ValueError, RecursionError) as error:

@@ -37,8 +37,8 @@ def check_images(
     """
     if recorded != given:
         raise RunError(
-            f"{folder} was begun with other {part} images: {_counted(recorded)} there, {_counted(given)} here; give the "
-            "same data, or another folder"
+            f"{folder} was begun with other {part} images: {_counted(recorded)} there, {_counted(given)} here; give "
+            "the same data, or another folder"
         )
 
 

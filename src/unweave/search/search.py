@@ -33,6 +33,9 @@ from unweave.search.tasks import SECONDS_BETWEEN_SAVES, Outcome, Task, Worker
 from unweave.search.watching import watched
 from unweave.versions import versions
 
+_RECORDED = ("asked", "network", "data", "plan")
+"""What a run's record must hold to be gone on with."""
+
 
 class Search:
     """One search: what `disentangle` does, in steps that can be looked at before they are taken.
@@ -170,33 +173,34 @@ class Search:
 
     def _record(self) -> dict[str, Any]:
         """What tells this search from others, and its plan."""
+        return {**self._identity(), **self._machinery(), "plan": self.plan.record()}
+
+    def _identity(self) -> dict[str, Any]:
+        """What was asked for, of which network and images."""
         sites = self.sites if isinstance(self.sites, str) else list(self.prepared.sites.names)
         asked = {**self.settings.record(), "sites": sites, "logits": self.logits, "notes": self.notes}
-        return {
-            "asked": asked,
-            "network": self._network,
-            "data": self._data,
-            "device": self.prepared.device.type,
-            "versions": versions(),
-            "plan": self.plan.record(),
-        }
+        return {"asked": asked, "network": self._network, "data": self._data}
+
+    def _machinery(self) -> dict[str, Any]:
+        """What else bytes depend on while a search goes on."""
+        return {"device": self.prepared.device.type, "versions": versions()}
 
     def _refuse_another(self) -> None:
         """Refuse a folder that was begun with another network, other images or other settings."""
         if self._begun is None or self.folder is None:
             return
         record, where = self._begun, self.folder.root
-        missing = {"asked", "network", "data", "plan"} - record.keys()
+        missing = [part for part in _RECORDED if not isinstance(record.get(part), dict)]
         if missing:
-            raise RunError(f"{self.folder.record_file} is damaged (no {min(missing)}); give another folder")
-        given = self._record()
+            raise RunError(f"{self.folder.record_file} is damaged (no {missing[0]}); give another folder")
+        given = self._identity()
         check_same(where, record["asked"], given["asked"])
         check_fingerprint(given["network"], record["network"], f"the run in {where} was begun with")
         for part in sorted({*record["data"], *given["data"]}):
             check_images(where, part, record["data"].get(part), given["data"].get(part))
-        if not self.folder.finished:
-            compared = ("device", "versions")
-            check_same(where, {name: record.get(name) for name in compared}, {name: given[name] for name in compared})
+        if not self.folder.finished:  # a finished one is read, without a look at the network
+            machinery = self._machinery()
+            check_same(where, {name: record.get(name) for name in machinery}, machinery)
 
     def _search(self, folder: RunFolder | None) -> Paths:
         worker = Worker(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from unweave.errors import SettingError
@@ -76,10 +76,12 @@ class Settings:
     def record(self) -> dict[str, Any]:
         """What was asked for, as plain values, to be compared when a run is gone on with. Settings that change speed or
         memory alone are not in it: a run keeps the plan that it began with."""
-        asked = replace(self, objective=str(self.objective))
-        plain = {name: _plain(value) for name, value in vars(asked).items() if name not in _FREE}
-        if isinstance(self.objective, Objective):
-            plain |= {"objective": self.objective.settings(), "beta": self.objective.beta}
+        chosen = self.objective
+        if isinstance(chosen, Objective):
+            own = {"objective": chosen.settings(), "beta": chosen.beta}
+        else:
+            own = {"objective": chosen, "beta": _plain(self.beta)}
+        plain = {name: _plain(value) for name, value in vars(self).items() if name not in (*_FREE, *own)} | own
         if not self.wants_elbow:
             del plain["betas"], plain["elbow_limit_per_class"]
         return plain

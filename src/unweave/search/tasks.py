@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from unweave.data.labelled import LabelledImages
+from unweave.errors import RunError
 from unweave.network.sites import Level, Sites
 from unweave.search.objectives import Objective
 from unweave.search.plan import Plan
@@ -93,7 +94,8 @@ class Worker:
         store = None if found is not None and found.finished else self._store(plan)
         solver = Solver(prepared.tapped, task.objective, self.images, plan, prepared.device, prepared.dtype, store)
         if found is not None:
-            solver.restore(found.arrays)
+            with _of_this_search(task):
+                solver.restore(found.arrays)
             solver.damaged.update(found.damaged)
             if found.finished:
                 self._tell(plan.passes * plan.batches_per_pass(self.images), task, plan.passes)
@@ -154,8 +156,9 @@ class Worker:
         if saved is None:
             return None
         notes, arrays = saved
-        damaged = {int(position): str(reason) for position, reason in notes["damaged"]}
-        return _Found(int(notes["passes"]), int(notes["batches"]), arrays, damaged)
+        with _of_this_search(task):
+            damaged = {int(position): str(reason) for position, reason in notes["damaged"]}
+            return _Found(int(notes["passes"]), int(notes["batches"]), arrays, damaged)
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,15 @@ class _Found(_Reached):
     @property
     def finished(self) -> bool:
         return "measured" in self.arrays
+
+
+@contextmanager
+def _of_this_search(task: Task) -> Iterator[None]:
+    """A whole checkpoint that another search wrote is refused: it may be of use to that one."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"what was kept of {task.name} is not of this search ({error}); give another folder") from error
 
 
 def _outcome(solver: Solver, measured: np.ndarray) -> Outcome:

@@ -113,7 +113,7 @@ def plot_similarity_matrix(result: Similarity) -> Figure:
     figure, axes = new_figure(
         side,
         side,
-        "Similarity, class by class",
+        "Similarity, row by row",
         "How to read: Jaccard similarity of two rows' channels, mean over sites; the diagonal is left out.",
     )
     shown = result.matrix.copy()

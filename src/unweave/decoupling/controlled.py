@@ -1,0 +1,89 @@
+"""A convolution whose filters are selected for every input by a controlling module."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from unweave.decoupling.hashing import hashed
+
+_REDUCTION = 4
+
+
+class Controller(nn.Module):
+    """`g = W2 relu(W1 s)`, `s` the mean of the layer's input over positions (ECCV Eq. 2): `[batch, channels, height,
+    width]` -> `[batch, filters]`. `W1` makes a quarter of the channels.
+
+    `W2` starts at zero and its bias at one: in evaluation all gates are open, whatever the scale of the input, and in
+    training the noise closes 16 % of them. Hidden units differ from the first step on, because `W1` is random.
+    """
+
+    def __init__(self, channels: int, filters: int) -> None:
+        super().__init__()
+        hidden = max(1, channels // _REDUCTION)
+        self.reduce, self.expand = nn.Linear(channels, hidden), nn.Linear(hidden, filters)
+        nn.init.zeros_(self.expand.weight)
+        nn.init.ones_(self.expand.bias)
+
+    def forward(self, values: Tensor) -> Tensor:
+        selected: Tensor = self.expand(functional.relu(self.reduce(values.mean((2, 3)))))
+        return selected
+
+
+@dataclass
+class Record:
+    """What one pass through a decoupled network selects: for each controlled layer, in the order they run, gates `z`
+    and mean responses `y` (of the unmasked output after ReLU), both `[batch, filters]`."""
+
+    gates: list[Tensor] = field(default_factory=list)
+    responses: list[Tensor] = field(default_factory=list)
+
+
+@dataclass
+class Pass:
+    """What all layers of one decoupled network share during a pass. `binary` `[batch]`: which samples train with
+    binary gates, one coin a sample for all layers."""
+
+    binary: Tensor | None = None
+    record: Record | None = None
+    open: bool = False
+    """All filters selected, whatever the controllers say."""
+
+
+class ControlledConvolution(nn.Module):
+    """A convolution with the norm that directly follows it, masked by its controlling module.
+
+    Gates multiply the norm's output. Where ReLU follows this equals masking behind it, `relu(z y) = z relu(y)`; in a
+    residual block, whose last convolution has no ReLU of its own, it masks before the addition.
+    """
+
+    def __init__(self, convolution: nn.Conv2d, norm: nn.Module | None, shared: Pass) -> None:
+        super().__init__()
+        self.convolution, self.norm = convolution, norm
+        self.controller = Controller(convolution.in_channels, convolution.out_channels)
+        self.controller.to(convolution.weight.device, convolution.weight.dtype)
+        self._shared = shared
+
+    def forward(self, values: Tensor) -> Tensor:
+        output: Tensor = self.convolution(values)
+        if self.norm is not None:
+            output = self.norm(output)
+        gates = self._gates(values)
+        if self._shared.record is not None:
+            self._shared.record.gates.append(gates)
+            self._shared.record.responses.append(functional.relu(output).mean((2, 3)))
+        return output * gates[:, :, None, None]
+
+    def _gates(self, values: Tensor) -> Tensor:
+        if self._shared.open:
+            return values.new_ones(len(values), self.convolution.out_channels)
+        selected = self.controller(values)
+        if not self.training:
+            return hashed(selected, None, None)
+        binary = self._shared.binary
+        if binary is None or len(binary) != len(values):
+            raise RuntimeError("a decoupled network is trained through its own forward, which draws a coin a sample")
+        return hashed(selected, torch.randn_like(selected), binary)

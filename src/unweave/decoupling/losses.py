@@ -1,0 +1,129 @@
+"""What a decoupled network is trained for besides being right (ECCV section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from unweave.decoupling.controlled import Record
+from unweave.errors import NumericError, SettingError
+
+SMALLEST_RESPONSE = 1e-6
+"""Normalised mean responses are clamped from below here, without gradient: a filter that is dead on an image would make
+the divergence infinite."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of the losses: `L = CE + mutual_information * Lmi + divergence * Lkl + sparsity * Ls` (ECCV Eq. 12).
+
+    The paper's are in a supplement that is not public; these are a start, to be chosen by experiment.
+
+    Raises
+    ------
+    SettingError
+        If one is negative.
+    """
+
+    mutual_information: float = 0.01
+    divergence: float = 0.01
+    sparsity: float = 0.001
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not value >= 0:
+                raise SettingError(f"the weight {name} must be at least 0, found {value!r}")
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The terms of one batch, each a mean over its samples, summed over layers, not weighted."""
+
+    cross_entropy: Tensor
+    mutual_information: Tensor
+    divergence: Tensor
+    sparsity: Tensor
+
+    def total(self, weights: Weights) -> Tensor:
+        """The loss that is minimised."""
+        return (
+            self.cross_entropy
+            + weights.mutual_information * self.mutual_information
+            + weights.divergence * self.divergence
+            + weights.sparsity * self.sparsity
+        )
+
+
+class LayerClassifiers(nn.Module):
+    """One linear classifier per controlled layer, from its gates to class scores, trained beside the network.
+
+    `filters[l]`: filters of layer l. `CE(a, softmax(W_l z_l))` bounds the mutual information of class and gates from
+    below: `I(a; z_l) >= H(a) - CE_l` (ECCV Eq. 6-9).
+    """
+
+    def __init__(self, filters: Sequence[int], classes: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(count, classes, bias=False) for count in filters)
+
+    def forward(self, gates: Sequence[Tensor], labels: Tensor) -> Tensor:
+        """`Lmi = sum_l CE(a, softmax(W_l z_l))`, mean over samples."""
+        terms = [functional.cross_entropy(layer(z), labels) for layer, z in zip(self.layers, gates, strict=True)]
+        return torch.stack(terms).sum()
+
+
+def divergence(gates: Tensor, responses: Tensor) -> Tensor:
+    """`KL(z || y)` of one layer, per sample `[batch]`: gates and mean responses `[batch, filters]`, each normalised to
+    sum 1 (ECCV Eq. 10; that they are normalised is our reading).
+
+    `y` is of the unmasked output; with the masked one, filters that are not selected would get no gradient. Samples
+    whose gates or responses are all zero have no distribution and count 0.
+    """
+    total_gates, total_responses = gates.sum(1, keepdim=True), responses.sum(1, keepdim=True)
+    counted = (total_gates != 0) & (total_responses != 0)  # NaN counts, and is reported
+    z = gates / torch.where(counted, total_gates, 1.0)
+    y = (responses / torch.where(counted, total_responses, 1.0)).clamp_min(SMALLEST_RESPONSE)
+    # The gradient of z log z is infinite at z = 0, which a binary gate is: the logarithm is bounded.
+    terms = z * (z.clamp_min(SMALLEST_RESPONSE).log() - y.log())
+    return torch.where(counted[:, 0], terms.sum(1), 0.0)
+
+
+def sparsity(gates: Tensor, keep: float | None) -> Tensor:
+    """`| ||z||_1 - R N |` of one layer, per sample `[batch]`, not divided by the number of filters `N` (ECCV Eq. 11);
+    `R` is 0 where `keep` is None."""
+    target = (keep or 0.0) * gates.shape[1]
+    return (gates.abs().sum(1) - target).abs()
+
+
+def losses(
+    scores: Tensor,
+    labels: Tensor,
+    record: Record,
+    names: Sequence[str],
+    classifiers: LayerClassifiers,
+    keep: float | None,
+) -> Losses:
+    """All terms for one batch: class `scores` `[batch, classes]`, `labels` `[batch]`, and what its pass recorded in the
+    layers called `names`.
+
+    Raises
+    ------
+    NumericError
+        If a layer's divergence or the cross entropy is NaN or infinite, naming the layer.
+    """
+    per_layer = [divergence(z, y).mean() for z, y in zip(record.gates, record.responses, strict=True)]
+    for name, term in zip(names, per_layer, strict=True):
+        if not torch.isfinite(term):
+            raise NumericError(f"the divergence of layer {name!r} is NaN or infinite; lower the learning rate")
+    entropy = functional.cross_entropy(scores, labels)
+    if not torch.isfinite(entropy):
+        raise NumericError("the cross entropy is NaN or infinite; lower the learning rate")
+    return Losses(
+        cross_entropy=entropy,
+        mutual_information=classifiers(record.gates, labels),
+        divergence=torch.stack(per_layer).sum(),
+        sparsity=torch.stack([sparsity(z, keep).mean() for z in record.gates]).sum(),
+    )

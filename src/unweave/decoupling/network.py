@@ -1,0 +1,166 @@
+"""`decouple`: a copy of a network that selects filters for every input."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from unweave.decoupling.controlled import ControlledConvolution, Pass, Record
+from unweave.decoupling.cost import MultiplyAccumulates, count
+from unweave.decoupling.layers import Layer, layers_of
+from unweave.errors import SettingError
+from unweave.network.capture import capture
+from unweave.network.class_scores import pick_class_scores
+from unweave.network.shared_copy import unwrapped
+
+
+class DecoupledNetwork(nn.Module):
+    """A network whose controlled convolutions compute, for every input, the filters that their controlling modules
+    select (ECCV 2020).
+
+    `keep` is the share of filters that training aims at, None where the sparsity is to be found (the paper's R = 0);
+    `controlled` the controlled convolutions by the path of the module that they replaced, in the order they run;
+    `left_out` the other convolutions, with the reason.
+    """
+
+    def __init__(
+        self, network: nn.Module, layers: list[Layer], keep: float | None, logits: str | int | None = None
+    ) -> None:
+        super().__init__()
+        self.keep, self.logits, self.layers = keep, logits, layers
+        self._pass = Pass()
+        self.network = network
+        self.layer_names = tuple(layer.convolution for layer in layers if not layer.left_out)
+        for layer in layers:
+            if not layer.left_out:
+                self._control(layer)
+
+    def _control(self, layer: Layer) -> None:
+        convolution = self.network.get_submodule(layer.convolution)
+        assert isinstance(convolution, nn.Conv2d)
+        norm = self.network.get_submodule(layer.norm) if layer.norm is not None else None
+        _replace(self.network, layer.convolution, ControlledConvolution(convolution, norm, self._pass))
+        if layer.norm is not None:
+            _replace(self.network, layer.norm, nn.Identity())
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Convolutions without a controlling module, and why."""
+        return {layer.convolution: layer.left_out for layer in self.layers if layer.left_out}
+
+    @property
+    def controlled(self) -> dict[str, ControlledConvolution]:
+        """The controlled convolutions by name, in the order they run."""
+        found = {}
+        for name in self.layer_names:
+            module = self.network.get_submodule(name)
+            assert isinstance(module, ControlledConvolution)
+            found[name] = module
+        return found
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Class scores. In training mode half of the samples, drawn anew, have binary gates, the others soft ones."""
+        self._pass.binary = _coins(images) if self.training else None
+        try:
+            returned = self.network(images)
+        finally:
+            self._pass.binary = None
+        return pick_class_scores(returned, self.logits)
+
+    @contextmanager
+    def recording(self) -> Iterator[Record]:
+        """Within the block, gates and mean responses of every layer of one pass are kept."""
+        self._pass.record = Record()
+        try:
+            yield self._pass.record
+        finally:
+            self._pass.record = None
+
+    @contextmanager
+    def all_open(self) -> Iterator[None]:
+        """Within the block, every filter is selected: the network computes what the original computes."""
+        self._pass.open = True
+        try:
+            yield
+        finally:
+            self._pass.open = False
+
+    def gates(self, images: Tensor) -> dict[str, Tensor]:
+        """The filters that each layer selects for `images`, in evaluation: `[batch, filters]` of zeros and ones."""
+        was = self.training
+        self.eval()
+        try:
+            with torch.no_grad(), self.recording() as record:
+                self(images)
+        finally:
+            self.train(was)
+        return dict(zip(self.layer_names, record.gates, strict=True))
+
+    def plain(self) -> nn.Module:
+        """A copy of the network without controlling modules, all filters selected."""
+        copied = copy.deepcopy(self.network)
+        for layer in self.layers:
+            if layer.left_out:
+                continue
+            controlled = copied.get_submodule(layer.convolution)
+            assert isinstance(controlled, ControlledConvolution)
+            _replace(copied, layer.convolution, controlled.convolution)
+            if layer.norm is not None and controlled.norm is not None:
+                _replace(copied, layer.norm, controlled.norm)
+        return copied.eval()
+
+    def multiply_accumulates(self, images: Tensor) -> MultiplyAccumulates:
+        """What each of `images` takes, layer by layer, controlling modules included."""
+        captured = capture(self.plain(), images[:1].expand(2, *images.shape[1:]), self.logits)
+        return count(captured, self.layers, self.gates(images), len(images))
+
+
+def decouple(
+    network: nn.Module, example: Tensor, keep: float | None = None, *, logits: str | int | None = None
+) -> DecoupledNetwork:
+    """A copy of `network` with a controlling module at every convolution except the first and the last (ECCV 2020).
+
+    Shortcuts of residual blocks, grouped and depthwise convolutions are left as they are; `DecoupledNetwork.left_out`
+    says which and why. In evaluation mode all gates are open at first, so that the copy computes what `network` does.
+
+    Parameters
+    ----------
+    network
+        Not changed; the copy has weights of its own.
+    example
+        Images `[batch, channels, height, width]` as the network takes them.
+    keep
+        The share of filters that training aims at, above 0 and at most 1; None lets it be found (the paper's R = 0).
+    logits
+        For networks that return a dict, tuple or dataclass: which part is the class scores.
+
+    Raises
+    ------
+    SettingError
+        If `keep` is not a share.
+    CaptureError
+        If the network cannot be captured, or has no convolution that can be controlled.
+    """
+    if keep is not None and not (isinstance(keep, int | float) and not isinstance(keep, bool) and 0 < keep <= 1):
+        raise SettingError(f"keep must be a share of filters above 0 and at most 1, or None, found {keep!r}")
+    plain = unwrapped(network)
+    layers = layers_of(capture(plain, example, logits), plain)
+    own = copy.deepcopy(plain)
+    return DecoupledNetwork(own, layers, None if keep is None else float(keep), logits).eval()
+
+
+def _coins(images: Tensor) -> Tensor:
+    """`[batch]` of zeros and ones, as many of each as can be, in random order."""
+    count = len(images)
+    coins = torch.zeros(count, device=images.device)
+    coins[torch.randperm(count, device=images.device)[: count // 2]] = 1
+    return coins
+
+
+def _replace(network: nn.Module, path: str, module: nn.Module) -> None:
+    parent, _, name = path.rpartition(".")
+    setattr(network.get_submodule(parent), name, module)
