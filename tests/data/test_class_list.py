@@ -64,7 +64,7 @@ def test_class_list_of_another_form_is_refused_on_one_line(tmp_path, content, re
 def test_missing_class_list_and_folders_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"class list .*none.json cannot be read \(No such file"):
         read_class_list(tmp_path / "none.json")
-    with pytest.raises(DataError, match=r"class list .* cannot be read \(Is a directory"):
+    with pytest.raises(DataError, match=r"class list .* cannot be read \(it is no regular file"):
         read_class_list(tmp_path)
 
 
