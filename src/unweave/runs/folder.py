@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unweave.errors import DataError, RunError
-from unweave.files import DRAFT_SUFFIX, canonical_json, write_text
+from unweave.files import DRAFT_SUFFIX, canonical_json, digest, write_text
 from unweave.runs.checkpoints import FolderCheckpoints
 from unweave.runs.journal import Journal
 
@@ -130,7 +130,8 @@ class RunFolder:
 
     def begin(self, record: Mapping[str, Any]) -> None:
         """Keep how the search was begun."""
-        write_text(self.record_file, canonical_json({"schema_version": SCHEMA_VERSION, **record}) + "\n")
+        whole = {"schema_version": SCHEMA_VERSION, **record}
+        write_text(self.record_file, canonical_json({**whole, "digest": digest(canonical_json(whole))}) + "\n")
 
     def read_record(self) -> dict[str, Any] | None:
         """How the search was begun; None if none was.
@@ -145,8 +146,12 @@ class RunFolder:
                 raise RunError(f"{self.root} holds paths that no run of this version made; give another folder")
             return None
         record = _read_json(self.record_file)
-        if record.pop("schema_version", None) != SCHEMA_VERSION:
+        if record.get("schema_version") != SCHEMA_VERSION:
             raise RunError(f"{self.record_file} is not of this version of unweave; give another folder")
+        # A plan with one digit changed would search for years, or end with other bytes.
+        if record.pop("digest", None) != _digest_of(record):
+            raise RunError(f"{self.record_file} is damaged (its content is not what was written); give another folder")
+        del record["schema_version"]
         return record
 
     def finish(self) -> None:
@@ -184,6 +189,13 @@ class RunFolder:
                 "began it"
             )
         return self.paths_file
+
+
+def _digest_of(record: dict[str, Any]) -> str | None:
+    try:
+        return digest(canonical_json(record))
+    except (ValueError, RecursionError):  # what JSON can say and no run writes: NaN, half a character
+        return None
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -1,0 +1,134 @@
+"""`unweave analyse` on runs whose files are damaged, or that hold groups, or too little for some measure."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from torch import nn
+
+from tests.cli.conftest import USER_FILE
+from unweave.data.digits import Digits
+from unweave.network.sites import find_sites
+from unweave.paths import Paths, Rows
+from unweave.pipeline.inputs import Inputs
+from unweave.runs.folder import RunFolder
+from unweave.zoo.user_file import result_in_file
+
+SHAPE = (1, 8, 8)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A finished run of the user's network: digits zero and one, seen through all channels of every site."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "mine.py").write_text(USER_FILE)
+    _write(folder / "run", result_in_file(f"{folder}/mine.py:network"), Rows.of_classes([0, 1]))
+    inputs = Inputs(f"{folder}/mine.py:network", "digits", "digits").as_settings()
+    RunFolder(folder / "run").write_inputs({"inputs": inputs, "seed": 0})
+    return folder / "run"
+
+
+def _write(run, network, rows):
+    example = torch.zeros(2, *SHAPE)
+    sites = find_sites(network, example)
+    masks = {site.name: torch.ones(len(rows), site.channels, dtype=torch.bool) for site in sites}
+    manifest = Paths.from_masks(masks, network, example).manifest
+    Paths(masks, rows, sites, manifest).save(RunFolder(run).paths_file)
+
+
+@pytest.fixture
+def run(made, tmp_path):
+    return shutil.copytree(made, tmp_path / "run")
+
+
+def _change(run, **changes):
+    file = run / "inputs.json"
+    found = json.loads(file.read_text())
+    file.write_text(json.dumps({**found, "inputs": {**found["inputs"], **changes}}))
+
+
+def _cut(run):
+    file = run / "paths.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def _of_another_network(run):
+    torch.manual_seed(5)
+    other = nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 10))
+    _write(run, other, Rows.of_classes([0, 1]))
+
+
+def _file_in_place_of(name):
+    return lambda run: (run / name).write_text("in the way")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_cut, "paths.safetensors is not a whole safetensors file"),
+        (lambda run: (run / "paths.safetensors").unlink(), "has no paths.safetensors: its search has not finished"),
+        (_of_another_network, "another network"),
+        (lambda run: (run / "inputs.json").write_text("{"), "inputs.json is damaged"),
+        (lambda run: (run / "inputs.json").write_text("[]"), "inputs.json is damaged (no settings)"),
+        (lambda run: (run / "inputs.json").write_text("{}"), "inputs.json is damaged (no inputs and seed)"),
+        (lambda run: (run / "inputs.json").write_bytes(b"\xff\xfe\x00"), "inputs.json is damaged"),
+        (lambda run: _change(run, colour="red"), "damaged, or another version's ('colour' cannot be 'red')"),
+        (lambda run: _change(run, model=3), "('model' cannot be 3)"),
+        (lambda run: _change(run, validation=["digits"]), "('validation' cannot be ['digits'])"),
+        (lambda run: _change(run, model="gone.py:network"), "no file gone.py"),
+        (_file_in_place_of("tables"), "tables cannot be written to"),
+        (_file_in_place_of("figures"), "figures cannot be written to"),
+    ],
+)
+def test_a_damaged_run_is_one_line_and_status_2_and_nothing_is_written(unweave, run, damage, message):
+    damage(run)
+    before = sorted(run.rglob("*"))
+    ran = unweave("analyse", run)
+    assert (ran.status, ran.out) == (2, "")
+    assert message in ran.err
+    assert len(ran.err.strip().splitlines()) == 1
+    assert sorted(run.rglob("*")) == before
+
+
+def test_a_measure_that_lacks_images_is_refused_before_the_others_are_written(unweave, run):
+    _change(run, validation=None)
+    ran = unweave("analyse", run, "--measure", "usage", "--measure", "accuracy")
+    assert ran.status == 2
+    assert "accuracy needs images to measure on: give --data" in ran.err
+    assert not (run / "tables").exists()
+
+
+def test_a_run_of_one_row_is_measured_by_what_applies(unweave, run):
+    _write(run, _network(run), Rows.of_classes([3]))
+    found = json.loads(unweave("analyse", run, "--json").out)
+    assert found["tables"].keys() == {"accuracy", "accuracy_histogram", "specificity", "usage"}
+
+
+def test_groups_and_opponents_are_measured_as_rows(unweave, run):
+    rows = Rows.of_groups([(2,), (0, 1)], [(), (2, 3)], ["two", "round"])
+    _write(run, _network(run), rows)
+    found = json.loads(unweave("analyse", run, "--json").out)["tables"]
+    targets = Digits(train=False).targets
+    assert found["accuracy"]["columns"]["class"] == [2, -1]
+    assert found["accuracy"]["columns"]["name"] == ["two", "round"]
+    assert found["accuracy"]["columns"]["images"] == [int((targets == 2).sum()), int((targets < 2).sum())]
+    # All channels are kept, so that a row is the whole network.
+    for table, column, original in (
+        ("accuracy", "sub_architecture", "original"),
+        ("specificity", "own", "original_own"),
+    ):
+        assert found[table]["columns"][column] == found[table]["columns"][original]
+
+
+def test_tables_fit_a_terminal_of_80_columns(unweave, run):
+    ran = unweave("analyse", run)
+    lines = ran.out.splitlines()
+    assert "Own class and other classes, 449 images" in lines
+    assert any(line.startswith("mean") for line in lines)
+    assert max(map(len, lines[:-1])) <= 80
+    assert lines == [line.rstrip() for line in lines]
+
+
+def _network(run):
+    return result_in_file(json.loads((run / "inputs.json").read_text())["inputs"]["model"])
