@@ -150,7 +150,8 @@ def changed(value, numbers, hostile=_VALUES):
 
 
 def json_changed(file, numbers):
-    file.write_text(json_text(changed(json.loads(file.read_text()), numbers)))
+    first, *others = file.read_text().splitlines(keepends=True)  # a journal has a value a line
+    file.write_text("".join([json_text(changed(json.loads(first), numbers)), *others]))
 
 
 def json_respelled(file, numbers):

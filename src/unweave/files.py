@@ -49,9 +49,20 @@ def read_text(file: str | Path) -> str:
     UnicodeDecodeError
         If it is not UTF-8.
     """
+    return read_bytes(file).decode("utf-8-sig")
+
+
+def read_bytes(file: str | Path) -> bytes:
+    """What a file holds.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, or is no regular file: a pipe or device may never end.
+    """
     if not stat.S_ISREG(os.stat(file).st_mode):
         raise OSError(errno.EINVAL, "it is no regular file", str(file))
-    return Path(file).read_text(encoding="utf-8-sig")
+    return Path(file).read_bytes()
 
 
 def canonical_json(value: Any) -> str:

@@ -1,6 +1,7 @@
 """CIFAR in torchvision's files and in sheets of tiles, both written here."""
 
 import hashlib
+import os
 import pickle
 
 import numpy as np
@@ -265,3 +266,11 @@ def test_real_network_is_as_good_as_published_on_real_images(real_data):
         for images, labels in DataLoader(test, batch_size=100):
             right += int((network(images).argmax(1) == labels).sum())
     assert right / len(test) == pytest.approx(0.915, abs=0.002)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_pipe_in_the_place_of_a_published_file_is_not_waited_for(tmp_path):
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    os.mkfifo(tmp_path / "cifar-10-batches-py" / "data_batch_1")
+    with pytest.raises(DataError, match=r"data_batch_1 cannot be read \(it is no regular file\)"):
+        cifar(tmp_path, "cifar10", True, Preprocessing("unit"))

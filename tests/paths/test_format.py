@@ -331,3 +331,15 @@ def test_loading_with_another_network_names_the_first_tensor_that_differs(tmp_pa
         Paths.load(file, TinyPlain())
     with pytest.raises(MismatchError, match=r"'weight', recorded no such tensor, here 2 x 2 float32"):
         Paths.load(file, torch.nn.Linear(2, 2))
+
+
+def test_a_file_that_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path):
+    (tmp_path / "animals.safetensors").mkdir()
+    with pytest.raises(PathsError, match=r"animals.safetensors cannot be written \(.*Is a directory.*make room"):
+        animals().save(tmp_path / "animals.safetensors")
+    assert list(tmp_path.rglob("*.part")) == []
+
+
+def test_a_name_that_is_too_long_names_no_file(tmp_path):
+    with pytest.raises(PathsError, match="no file"):
+        Paths.load(tmp_path / ("x" * 300))

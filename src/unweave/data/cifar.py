@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch.utils.data import Dataset
 from unweave.data.pictures import read_picture, reason_of
 from unweave.data.preprocessing import Transform
 from unweave.errors import DataError
+from unweave.files import read_bytes
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -42,13 +44,13 @@ def cifar(folder: str | Path, variant: str, train: bool, transform: Transform) -
     """
     folder = Path(folder)
     part = "train" if train else "test"
-    if variant == "cifar10" and (folder / f"{part}_labels.npy").is_file():
+    if variant == "cifar10" and os.path.isfile(folder / f"{part}_labels.npy"):
         return _from_sheets(folder, part, transform)
     from torchvision import datasets
 
     kind: Any = datasets.CIFAR10 if variant == "cifar10" else datasets.CIFAR100
     root = folder.parent if folder.name == kind.base_folder else folder
-    if not (root / kind.base_folder).is_dir():
+    if not os.path.isdir(root / kind.base_folder):
         raise DataError(
             f"{folder} holds no {variant}: neither torchvision's {kind.base_folder}/ nor sheets ({part}_labels.npy)"
         )
@@ -62,7 +64,7 @@ def _check_published(folder: Path, kind: Any) -> None:
     published = [*kind.train_list, *kind.test_list, [kind.meta["filename"], kind.meta["md5"]]]
     for name, checksum in published:
         try:
-            content = (folder / name).read_bytes()
+            content = read_bytes(folder / name)
         except OSError as error:
             raise DataError(
                 f"{folder / name} cannot be read ({reason_of(error)}); extract the archive again"

@@ -102,7 +102,7 @@ def first_picture(folder: str | Path, transform: Transform) -> Tensor:
 
 
 def _class_folders(folder: Path) -> list[Path]:
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise DataError(f"no folder {folder}")
     entries = _listed(folder)
     inner = [Path(entry.path) for entry in entries if _is_folder(entry)]

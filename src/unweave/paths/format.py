@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,13 @@ _UNDECODABLE = "surrogatepass"  # a file name that is not UTF-8 holds lone surro
 
 
 def save(paths: Paths, file: str | Path) -> Path:
-    """Write `paths`; equal paths give equal bytes (no times, no host names)."""
+    """Write `paths`; equal paths give equal bytes (no times, no host names).
+
+    Raises
+    ------
+    PathsError
+        If the file cannot be written; one that was there stays.
+    """
     tensors: dict[str, np.ndarray] = {}
     for position, mask in enumerate(paths.masks.values()):
         tensors[f"mask.{position:04d}"] = np.packbits(mask.numpy(), axis=1)
@@ -50,8 +57,11 @@ def save(paths: Paths, file: str | Path) -> Path:
     }
     header["digest"] = content_digest(header, tensors)
     target = Path(file)
-    with replacing(target) as draft:
-        save_file(tensors, draft, metadata={_KEY: canonical_json(header)})
+    try:
+        with replacing(target) as draft:
+            save_file(tensors, draft, metadata={_KEY: canonical_json(header)})
+    except (SafetensorError, OSError) as error:
+        raise PathsError(f"{target} cannot be written ({error}); make room, or give another place") from error
     return target
 
 
@@ -64,7 +74,7 @@ def load(file: str | Path) -> Paths:
         Naming the file and what is wrong with it.
     """
     file = Path(file)
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise PathsError(f"no file {file}")
     try:
         with safe_open(file, framework="numpy") as opened:

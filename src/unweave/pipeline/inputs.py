@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -130,4 +131,4 @@ def _absolute(value: str) -> str:
     file, colon, function = value.rpartition(":")
     if colon and file.endswith(".py"):
         return f"{Path(file).resolve()}:{function}"
-    return str(Path(value).resolve()) if Path(value).is_file() else value
+    return str(Path(value).resolve()) if os.path.isfile(value) else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,17 +44,17 @@ class FolderCheckpoints:
         try:
             with replacing(self._file(task)) as draft:
                 save_file(held, draft, metadata={_KEY: text})
-            self.journal.append("saved", task=task, passes=notes.get("passes"), batches=notes.get("batches"))
         except (SafetensorError, OSError) as error:
             raise RunError(
                 f"{self._file(task)} cannot be written ({error}); what was saved before is kept: make room, then "
                 "repeat the call to go on from there"
             ) from error
+        self.journal.append("saved", task=task, passes=notes.get("passes"), batches=notes.get("batches"))
 
     def load(self, task: str) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
         """What was saved of `task` last; None where there is nothing that can be used."""
         file = self._file(task)
-        if not file.is_file():
+        if not os.path.isfile(file):
             return None
         try:
             with safe_open(file, framework="numpy") as opened:

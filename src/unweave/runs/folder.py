@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from unweave.errors import DataError, RunError
-from unweave.files import DRAFT_SUFFIX, canonical_json, digest, write_text
+from unweave.files import DRAFT_SUFFIX, canonical_json, digest, read_text, write_text
 from unweave.runs.checkpoints import FolderCheckpoints
 from unweave.runs.journal import Journal
 
@@ -73,7 +74,7 @@ class RunFolder:
     @property
     def finished(self) -> bool:
         """Whether the search has ended."""
-        return self.paths_file.is_file()
+        return os.path.isfile(self.paths_file)
 
     def check_writable(self) -> None:
         """Prove that the folder can be written to, before work begins whose result it is to hold. Leaves no trace.
@@ -83,7 +84,7 @@ class RunFolder:
         RunError
             If it cannot.
         """
-        there = next(path for path in (self.root.absolute(), *self.root.absolute().parents) if path.exists())
+        there = next(path for path in (self.root.absolute(), *self.root.absolute().parents) if os.path.exists(path))
         try:
             with tempfile.TemporaryFile(dir=there):
                 pass
@@ -102,7 +103,7 @@ class RunFolder:
         from filelock import FileLock, Timeout
 
         self.check_writable()
-        new = not self.record_file.exists()
+        new = not os.path.lexists(self.record_file)
         self.root.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.root / ".lock", timeout=0)
         try:
@@ -141,7 +142,7 @@ class RunFolder:
         RunError
             If the file is damaged, or another version's.
         """
-        if not self.record_file.is_file():
+        if not os.path.isfile(self.record_file):
             if self.finished:
                 raise RunError(f"{self.root} holds paths that no run of this version made; give another folder")
             return None
@@ -171,7 +172,7 @@ class RunFolder:
         RunError
             If the folder holds no run of the command line's.
         """
-        if not self.inputs_file.is_file():
+        if not os.path.isfile(self.inputs_file):
             raise RunError(f"{self.root} is not a run folder (no {self.inputs_file.name}); see: unweave disentangle")
         return _read_json(self.inputs_file)
 
@@ -200,7 +201,7 @@ def _digest_of(record: dict[str, Any]) -> str | None:
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads(read_text(file))
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{file} is damaged ({error})") from error
     if not isinstance(found, dict):

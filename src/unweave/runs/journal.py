@@ -52,7 +52,7 @@ class Journal:
     def read(self) -> list[dict[str, Any]]:
         """The events, in the order they were written; a line that is not whole is left out, as is a damaged file."""
         try:
-            text = self.file.read_text(encoding="utf-8", errors="replace") if self.file.is_file() else ""
+            text = self.file.read_text(encoding="utf-8", errors="replace") if os.path.isfile(self.file) else ""
         except OSError:
             return []
         events = []

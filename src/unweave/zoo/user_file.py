@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ def function_in_file(spec: str) -> Callable[[], Any]:
     """
     path_text, _, function = spec.rpartition(":")
     path = Path(path_text).resolve()
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise SettingError(f"no file {path_text}")
     module_spec = importlib.util.spec_from_file_location(f"_user_{path.stem}", path)
     assert module_spec is not None
