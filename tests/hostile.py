@@ -170,7 +170,7 @@ def _group(folder):
 def _give_labels(folder):
     try:
         labels = json.loads((folder / "file.json").read_text())
-    except RecursionError:  # the user's own reading
+    except (ValueError, RecursionError):  # the user's own reading
         return None
     return labelled(Images(), labels=labels).fingerprint(np.arange(12))
 

@@ -140,3 +140,18 @@ def test_finishing_forgets_the_shards(tmp_path):
     run.finish()
     assert not run.shards.exists()
     assert run.journal.read()[-1]["event"] == "finished"
+
+
+def test_a_record_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "run.json").mkdir()
+    with pytest.raises(RunError, match=r"run.json cannot be written \(Is a directory\); make room"):
+        RunFolder(tmp_path).begin({})
+
+
+def test_a_record_with_one_digit_changed_is_damaged(tmp_path):
+    run = RunFolder(tmp_path)
+    run.begin({"plan": {"passes": 20}})
+    assert run.read_record() == {"plan": {"passes": 20}}
+    run.record_file.write_text(run.record_file.read_text().replace("20", "99"))
+    with pytest.raises(RunError, match="is damaged"):
+        run.read_record()

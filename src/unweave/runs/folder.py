@@ -130,9 +130,15 @@ class RunFolder:
                 folder.rmdir()
 
     def begin(self, record: Mapping[str, Any]) -> None:
-        """Keep how the search was begun."""
+        """Keep how the search was begun.
+
+        Raises
+        ------
+        RunError
+            If it cannot be written.
+        """
         whole = {"schema_version": SCHEMA_VERSION, **record}
-        write_text(self.record_file, canonical_json({**whole, "digest": digest(canonical_json(whole))}) + "\n")
+        _write_json(self.record_file, {**whole, "digest": digest(canonical_json(whole))})
 
     def read_record(self) -> dict[str, Any] | None:
         """How the search was begun; None if none was.
@@ -162,7 +168,7 @@ class RunFolder:
 
     def write_inputs(self, inputs: Mapping[str, Any]) -> None:
         """Keep how the network and the images are opened."""
-        write_text(self.inputs_file, canonical_json(inputs) + "\n")
+        _write_json(self.inputs_file, inputs)
 
     def read_inputs(self) -> dict[str, Any]:
         """How the network and the images are opened.
@@ -197,6 +203,13 @@ def _digest_of(record: dict[str, Any]) -> str | None:
         return digest(canonical_json(record))
     except (ValueError, RecursionError):  # what JSON can say and no run writes: NaN, half a character
         return None
+
+
+def _write_json(file: Path, value: Mapping[str, Any]) -> None:
+    try:
+        write_text(file, canonical_json(value) + "\n")
+    except OSError as error:
+        raise RunError(f"{file} cannot be written ({error.strerror or error}); make room, then repeat") from error
 
 
 def _read_json(file: Path) -> dict[str, Any]:
