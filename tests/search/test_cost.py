@@ -79,6 +79,11 @@ def test_a_cost_is_plain_values(problem, plan):
 )
 def test_a_cost_is_read_with_its_units(seconds, memory, shown):
     text = str(Cost(images=10, rows=2, passes=3, visits=30, seconds=seconds, memory=memory, disk=999))
-    assert text.startswith("2 rows, 10 images x 3 passes (30 visits with the elbow's): ")
+    assert text.startswith("2 rows, 10 images x 3 passes: about ")
     assert shown in text
     assert text.endswith("999 B disk")
+
+
+def test_the_elbow_s_visits_are_said_where_there_are_some():
+    text = str(Cost(images=10, rows=2, passes=3, visits=75, seconds=1, memory=1, disk=1))
+    assert text.startswith("2 rows, 10 images x 3 passes, 45 visits more for the elbow: about 1 s")

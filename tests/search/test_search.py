@@ -273,3 +273,12 @@ def test_the_cost_is_that_of_the_recorded_plan(small, begun):
     cost = again.cost()
     assert again.plan.rows_per_batch == 3
     assert (cost.rows, cost.passes) == (3, 3)
+
+
+def test_shards_left_by_a_process_that_died_after_its_last_write_are_removed(small, tmp_path):
+    small.run(tmp_path)
+    shards = RunFolder(tmp_path).shards
+    shards.mkdir()
+    (shards / "search-0000.safetensors").write_bytes(b"left")
+    small.search(tmp_path).run()
+    assert not shards.exists()

@@ -163,8 +163,12 @@ class RunFolder:
 
     def finish(self) -> None:
         """Forget how the parts got there, once the result is written."""
-        shutil.rmtree(self.shards, ignore_errors=True)
+        self.remove_shards()
         self.journal.append("finished")
+
+    def remove_shards(self) -> None:
+        """Remove what a finished search no longer needs."""
+        shutil.rmtree(self.shards, ignore_errors=True)
 
     def write_inputs(self, inputs: Mapping[str, Any]) -> None:
         """Keep how the network and the images are opened."""

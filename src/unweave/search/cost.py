@@ -41,8 +41,10 @@ class Cost:
         return asdict(self)
 
     def __str__(self) -> str:
+        others = self.visits - self.images * self.passes
+        elbow = f", {others} visits more for the elbow" if others else ""
         return (
-            f"{self.rows} rows, {self.images} images x {self.passes} passes ({self.visits} visits with the elbow's): "
+            f"{self.rows} rows, {self.images} images x {self.passes} passes{elbow}: "
             f"about {_duration(self.seconds)}, {_size(self.memory)} memory besides the network, {_size(self.disk)} disk"
         )
 

@@ -151,6 +151,7 @@ class Search:
                 return self._search(None)
             self._refuse_another()
             if self.folder.finished:
+                self.folder.remove_shards()  # of a process that was killed after its last write
                 return Paths.load(self.folder.paths_file)
             if self.settings.wants_elbow:
                 sweep_plan(self.plan, self.settings)  # refuses before anything is written
