@@ -241,3 +241,14 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_search(unweave, us
 def test_the_manifest_records_what_was_typed(run):
     notes = Paths.load(run / "paths.safetensors").manifest["inputs"]
     assert notes["model"] == "mine.py:network"
+
+
+def test_ctrl_c_ends_with_one_line_that_says_how_to_go_on(unweave, user_file, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("unweave.search.search.Search.run", interrupted)
+    arguments = (f"{user_file}:network", f"{user_file}:images", "--beta", "0.1", "--out", tmp_path / "run")
+    ran = unweave("disentangle", *arguments)
+    assert (ran.status, ran.out) == (130, "")
+    assert ran.err == "unweave: stopped; what a run folder holds is kept: repeat the command to go on\n"

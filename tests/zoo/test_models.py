@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from tests.tiny import TinyPlain
 from unweave.errors import MissingExtraError, SettingError
+from unweave.network.sites import find_sites
 from unweave.zoo import models
 from unweave.zoo.cifar_resnet import CifarResNet
 from unweave.zoo.digits import train_digits_network
@@ -260,9 +261,11 @@ def test_timm_that_cannot_load_its_weights_is_refused_in_one_line(monkeypatch):
         load_model("timm:tiny")
 
 
-def test_timm_s_own_network_is_loaded():
-    timm = pytest.importorskip("timm", reason="timm is an extra, and is not installed")
-    assert not load_model(f"timm:{timm.list_models('resnet18*')[0]}", "random").training
+def test_timm_s_own_network_is_loaded_and_taken_apart():
+    network = load_model("timm:resnet10t", "random")
+    assert not network.training
+    # a stem of three convolutions, and four blocks
+    assert len(find_sites(network, torch.zeros(2, 3, 64, 64))) == 7
 
 
 @pytest.mark.parametrize("name", ["resnet21_cifar", "resnet20", "digit"])

@@ -38,9 +38,13 @@ def run() -> None:
         if not str(error).startswith(_KNOWN):
             raise
         _end_with(f"{error}; what a run folder holds is kept: repeat the command to go on")
-    except KeyboardInterrupt:
-        _end_with("stopped; what a run folder holds is kept: repeat the command to go on", 130)
+    except SystemExit as ended:
+        if ended.code == _INTERRUPTED:  # typer makes this of Ctrl-C, without a word
+            _end_with("stopped; what a run folder holds is kept: repeat the command to go on", _INTERRUPTED)
+        raise
 
+
+_INTERRUPTED = 130
 
 _KNOWN = ("DataLoader worker", "CUDA out of memory")
 """How torch begins what is said of a machine's limits, as plain `RuntimeError`s."""
