@@ -43,7 +43,7 @@ class Cost:
     def __str__(self) -> str:
         return (
             f"{self.rows} rows, {self.images} images x {self.passes} passes ({self.visits} visits with the elbow's): "
-            f"about {_duration(self.seconds)}, {_size(self.memory)} memory besides the network, {_size(self.disk)} disk"
+            f"about {duration(self.seconds)}, {size(self.memory)} memory besides the network, {size(self.disk)} disk"
         )
 
 
@@ -104,7 +104,8 @@ def _seconds_per_batch(
     return min(whole for whole, _ in settled), min(step for _, step in settled)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, as a person says it."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     if seconds < 5400:
@@ -112,7 +113,8 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def _size(count: float) -> str:
+def size(count: float) -> str:
+    """Bytes in the unit that makes the number short."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000 or unit == "GB":
             return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"
