@@ -135,6 +135,12 @@ def test_a_folder_of_another_method_is_refused(problem, tmp_path):
         run(problem, tmp_path)
 
 
+def test_a_search_in_a_folder_of_routing_is_refused(problem, tmp_path):
+    run(problem, tmp_path)
+    with pytest.raises(RunError, match="was begun with method = 'route', this call has 'disentangle'"):
+        disentangle(*small_problem(torch.float32), beta=0.3, classes=[0], passes=1, run=tmp_path)
+
+
 @pytest.mark.parametrize("record", [{}, {"asked": 3}])
 def test_a_record_without_what_was_asked_is_refused(problem, tmp_path, record):
     RunFolder(tmp_path).begin(record)

@@ -26,6 +26,7 @@ from unweave.search.preparation import Prepared, prepare
 from unweave.search.routing_cost import RoutingCost, estimate_routing
 from unweave.search.routing_gates import Descent, by_site, find_routes
 from unweave.search.routing_sites import routing_sites
+from unweave.search.search import METHOD as DISENTANGLE
 from unweave.search.tasks import torch_threads
 from unweave.versions import versions
 
@@ -194,7 +195,7 @@ class Routing:
         if missing:
             raise RunError(f"{self.folder.record_file} is damaged (no {missing[0]}); give another folder")
         # First, because no setting of another method compares with one of this.
-        check_same(where, {"method": record["asked"].get("method", "disentangle")}, {"method": METHOD})
+        check_same(where, {"method": record["asked"].get("method", DISENTANGLE)}, {"method": METHOD})
         given = self._record()
         check_same(where, record["asked"], given["asked"])
         check_fingerprint(given["network"], record["network"], f"the run in {where} was begun with")
