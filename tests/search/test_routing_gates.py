@@ -131,7 +131,7 @@ def test_two_steps_by_hand():
 
 
 def test_a_channel_that_does_nothing_closes_after_29_of_the_published_steps():
-    """After t steps it is at 1 - 0.05 (t - 9 (1 - 0.9^t)): 0.05 at 28, 0.001 at 29, and at 30 held at 0."""
+    """After t steps it is at 1 - 0.05 (t - 9 (1 - 0.9^t)): 0.03 at 28, and held at 0 from 29 on."""
     gates = {steps: float(routed_by_hand(TwoChannels(), (1.0, 1.0), steps=steps).gates[0, 1]) for steps in (28, 30)}
     assert gates == {28: pytest.approx(1 - 0.05 * (28 - 9 * (1 - 0.9**28)), abs=1e-5), 30: 0.0}
     assert float(routed_by_hand(TwoChannels(), (1.0, 1.0)).gates[0, 0]) > 0.2
