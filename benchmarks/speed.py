@@ -198,9 +198,9 @@ def main() -> None:
 
 
 def _default_rows(prepared) -> int:
-    from unweave.search.plan import _rows_per_batch
+    from unweave.search.plan import fastest_rows_per_batch
 
-    return min(10, _rows_per_batch(prepared, 16))
+    return min(10, fastest_rows_per_batch(prepared, 16))
 
 
 def _paired(samples, over, under):

@@ -45,7 +45,7 @@ class Cost:
         elbow = f", {others} visits more for the elbow" if others else ""
         return (
             f"{self.rows} rows, {self.images} images x {self.passes} passes{elbow}: "
-            f"about {_duration(self.seconds)}, {_size(self.memory)} memory besides the network, {_size(self.disk)} disk"
+            f"about {duration(self.seconds)}, {size(self.memory)} memory besides the network, {size(self.disk)} disk"
         )
 
 
@@ -106,7 +106,8 @@ def _seconds_per_batch(
     return min(whole for whole, _ in settled), min(step for _, step in settled)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, as a person says it."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     if seconds < 5400:
@@ -114,7 +115,8 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def _size(count: float) -> str:
+def size(count: float) -> str:
+    """Bytes in the unit that makes the number short."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000 or unit == "GB":
             return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"

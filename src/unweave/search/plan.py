@@ -179,7 +179,7 @@ def make_plan(
         raise SettingError("precision bfloat16 needs a float32 network")
     if augment != "none" and len(prepared.sites.image_shape) != 3:
         raise SettingError(f"augmentation needs images [channels, height, width], found {prepared.sites.image_shape}")
-    together = _rows_per_batch(prepared, batch) if rows_per_batch is None else rows_per_batch
+    together = fastest_rows_per_batch(prepared, batch) if rows_per_batch is None else rows_per_batch
     if workers > 1 and classes_per_shard is None:
         plan = replace(plan, classes_per_shard=-(-len(targets) // workers))
     plan = replace(plan, rows_per_batch=min(together, len(targets)))
@@ -190,7 +190,7 @@ def make_plan(
     return plan
 
 
-def _rows_per_batch(prepared: Prepared, batch: int) -> int:
+def fastest_rows_per_batch(prepared: Prepared, batch: int) -> int:
     """On a CPU, activations that stay in the cache beat big batches; a GPU wants many images at once, within memory."""
     itemsize = torch.empty(0, dtype=prepared.dtype).itemsize
     if prepared.device.type == "cpu":

@@ -33,6 +33,7 @@ from unweave.search.tasks import SECONDS_BETWEEN_SAVES, Outcome, Task, Worker
 from unweave.search.watching import watched
 from unweave.versions import versions
 
+METHOD = "disentangle"
 _RECORDED = ("asked", "network", "data", "plan")
 """What a run's record must hold to be gone on with."""
 
@@ -194,6 +195,8 @@ class Search:
         missing = [part for part in _RECORDED if not isinstance(record.get(part), dict)]
         if missing:
             raise RunError(f"{self.folder.record_file} is damaged (no {missing[0]}); give another folder")
+        # First, because another method's plan cannot be read as one of this.
+        check_same(where, {"method": record["asked"].get("method", METHOD)}, {"method": METHOD})
         given = self._identity()
         check_same(where, record["asked"], given["asked"])
         check_fingerprint(given["network"], record["network"], f"the run in {where} was begun with")
@@ -214,7 +217,7 @@ class Search:
             seconds_between_saves=self.seconds_between_saves,
             prepared=self.prepared,
         )
-        manifest: dict[str, Any] = {"method": "disentangle", "network": self._network}
+        manifest: dict[str, Any] = {"method": METHOD, "network": self._network}
         beta = self.settings.beta
         if self.settings.wants_elbow:
             sweep = sweep_betas(self.plan, self.settings, lambda tasks, title: self._run(worker, tasks, title))
