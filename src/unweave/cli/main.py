@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from unweave.cli import analyse, demo, disentangle, sites
+from unweave.cli import analyse, decouple, demo, disentangle, sites
 from unweave.errors import UnweaveError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command("demo")(demo.demo)
 app.command("sites")(sites.sites)
 app.command("disentangle")(disentangle.disentangle)
 app.command("analyse")(analyse.analyse)
+app.command("decouple")(decouple.decouple)
 
 
 def run() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,8 +44,8 @@ class Weights:
 class Losses:
     """The terms of one batch, each a mean over its samples, summed over layers, not weighted.
 
-    `per_layer` `[layers]`: the divergence of each layer, NaN where its gates or responses are NaN or infinite; `opened`:
-    the mean over samples of the sum of all gates.
+    `per_layer` `[layers]`: the divergence of each layer, NaN where its gates or responses are NaN or infinite;
+    `opened`: the mean over samples of the sum of all gates.
     """
 
     cross_entropy: Tensor
@@ -77,7 +78,7 @@ class LayerClassifiers(nn.Module):
 
     def forward(self, gates: Sequence[Tensor], labels: Tensor) -> Tensor:
         """`Lmi = sum_l CE(a, softmax(W_l z_l))`, mean over samples. Layers of one width are computed together."""
-        weights = [layer.weight for layer in self.layers]
+        weights: list[Any] = [layer.weight for layer in self.layers]
         terms = []
         for positions in _by_width(gates):
             alike = torch.stack([weights[position] for position in positions])  # [layers, classes, filters]
@@ -118,9 +119,7 @@ def sparsity(gates: Tensor, keep: float | None) -> Tensor:
     return (gates.abs().sum(-1) - target).abs()
 
 
-def losses(
-    scores: Tensor, labels: Tensor, record: Record, classifiers: LayerClassifiers, keep: float | None
-) -> Losses:
+def losses(scores: Tensor, labels: Tensor, record: Record, classifiers: LayerClassifiers, keep: float | None) -> Losses:
     """All terms for one batch: class `scores` `[batch, classes]`, `labels` `[batch]`, and what its pass recorded.
 
     Layers of one width are computed together, and nothing is read back from the device.
