@@ -95,9 +95,10 @@ def decouple(
     folder = TrainingFolder(out)
     if not dry_run:
         folder.check_writable()
-    places = [None if place is None else str(place) for place in (validation, weights, preprocess)]
     classes = None if classes_file is None else str(classes_file)
-    inputs = Inputs(model, train, *places, size, classes, logits, loaders=loaders, strict=strict)
+    inputs = Inputs(
+        model, train, validation, weights, preprocess, size, classes, logits, loaders=loaders, strict=strict
+    )
     network = inputs.network()
     images = inputs.images(train, network, train=True)
     held_out = inputs.images(validation, network, train=False) if validation else None

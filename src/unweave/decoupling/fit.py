@@ -89,14 +89,15 @@ def fit(
     """
     if not isinstance(net, DecoupledNetwork):
         raise SettingError(f"fit needs what decouple made, found {type(net).__name__}; see unweave.decouple")
-    return Training(
-        net,
-        labelled(train, workers=workers),
-        None if validation is None else labelled(validation, workers=workers),
-        FitSettings.of(settings, changes),
-        folder=None if run is None else TrainingFolder(run),
-        device=device,
-        keep_images=keep_images,
-        tensorboard=tensorboard,
-        show_progress=show_progress,
-    ).run()
+    with torch.inference_mode(False):
+        return Training(
+            net,
+            labelled(train, workers=workers),
+            None if validation is None else labelled(validation, workers=workers),
+            FitSettings.of(settings, changes),
+            folder=None if run is None else TrainingFolder(run),
+            device=device,
+            keep_images=keep_images,
+            tensorboard=tensorboard,
+            show_progress=show_progress,
+        ).run()

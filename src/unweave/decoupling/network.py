@@ -169,8 +169,9 @@ def decouple(
         raise SettingError(f"keep must be a share of filters above 0 and at most 1, or None, found {keep!r}")
     plain = unwrapped(network)
     layers = layers_of(capture(plain, example, logits), plain)
-    own = copy.deepcopy(plain)
-    with torch.random.fork_rng(devices=[]):
+    # Parameters made in inference mode could not be trained.
+    with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
+        own = copy.deepcopy(plain)
         torch.manual_seed(seed)
         share = None if keep is None else float(keep)
         return DecoupledNetwork(own, layers, share, logits, tuple(example.shape[1:])).eval()

@@ -127,13 +127,14 @@ class Training:
                     self._refuse_another()
                 if self._begun is None:
                     self.folder.begin(self._identity)
-                event = "resumed" if self._begun is not None else "begun"
-                self.folder.journal.append(event, processes=self.processes.count, device=str(self.device))
                 return self._train()
 
     def _train(self) -> Table:
         trainer = Trainer(self.net, self.classes, self.settings, self.device, self.processes)
         notes = self._resumed(trainer)
+        if self.folder is not None and notes["summary"] is None:
+            event = "resumed" if self.begun else "begun"
+            self.folder.journal.append(event, processes=self.processes.count, device=str(self.device))
         trainer.connect()
         if notes["original_accuracy"] is None:
             whole = self.validation or self.images
