@@ -284,6 +284,11 @@ def test_bad_input_is_refused_before_work_begins(asked, error, message):
         training(**asked)
 
 
+def test_there_may_be_fewer_images_than_classes():
+    data = torch.utils.data.TensorDataset(images().tensors[0][:2], torch.tensor([2, 2]))
+    assert training(data=data).steps == 1
+
+
 def test_images_of_another_shape_are_refused():
     data = torch.utils.data.TensorDataset(torch.zeros(6, 3, 4, 4), torch.arange(6) % 3)
     with pytest.raises(DataError, match=r"for images of shape \(3, 8, 8\), the training images have \(3, 4, 4\)"):

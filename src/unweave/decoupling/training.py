@@ -19,13 +19,12 @@ from unweave.decoupling.settings import FitSettings
 from unweave.decoupling.trainer import Trainer
 from unweave.decoupling.training_cost import TrainingCost, estimate_cost
 from unweave.decoupling.training_folder import TrainingFolder
-from unweave.decoupling.training_images import TrainingImages, check_images, epoch_batches
+from unweave.decoupling.training_images import TrainingImages, check_labels, check_shape, epoch_batches
 from unweave.decoupling.training_table import training_table
 from unweave.errors import DataError, NumericError, RunError, SettingError
 from unweave.network.fingerprint import check_fingerprint, fingerprint
 from unweave.progress import Advance, progress
-from unweave.runs.identity import check_images as check_same_images
-from unweave.runs.identity import check_same
+from unweave.runs.identity import check_images, check_same
 from unweave.tables import Table
 from unweave.versions import versions
 
@@ -73,13 +72,13 @@ class Training:
 
     def _checked_classes(self) -> int:
         """How many classes the network tells apart; refuses images and labels that do not fit it."""
-        shape = self.net.image_shape
-        check_images(self.images, "training", shape, self.images.data.labels.size)  # shapes, before the network runs
+        given = {"training": self.images} | ({} if self.validation is None else {"validation": self.validation})
+        for what, images in given.items():
+            check_shape(images, what, self.net.image_shape)
         with torch.no_grad():
             scores = self.net.eval()(self.images.example.to(next(self.net.parameters()).device))
-        check_images(self.images, "training", shape, scores.shape[1])
-        if self.validation is not None:
-            check_images(self.validation, "validation", shape, scores.shape[1])
+        for what, images in given.items():
+            check_labels(images, what, scores.shape[1])
         if self.steps == 0:
             raise DataError(f"{len(self.images.positions)} training images are too few; a step needs two a process")
         return int(scores.shape[1])
@@ -271,4 +270,4 @@ class Training:
         check_same(where, record["asked"], given["asked"])
         check_fingerprint(given["network"], record["network"], f"the training in {where} began with")
         for part in sorted({*record["data"], *given["data"]}):
-            check_same_images(where, part, record["data"].get(part), given["data"].get(part))
+            check_images(where, part, record["data"].get(part), given["data"].get(part))

@@ -96,8 +96,8 @@ def epoch_batches(
     return found
 
 
-def check_images(images: TrainingImages, what: str, shape: tuple[int, ...] | None, classes: int) -> None:
-    """Refuse images or labels that do not fit a network for images of `shape` with so many `classes`.
+def check_shape(images: TrainingImages, what: str, shape: tuple[int, ...] | None) -> None:
+    """Refuse images of another shape than the network was decoupled for.
 
     Raises
     ------
@@ -106,9 +106,17 @@ def check_images(images: TrainingImages, what: str, shape: tuple[int, ...] | Non
     found = tuple(images.example.shape[1:])
     if shape is not None and found != shape:
         raise DataError(f"the network was decoupled for images of shape {shape}, the {what} images have {found}")
-    labels = images.data.labels[images.positions]
-    if len(labels) and int(labels.max()) >= classes:
+
+
+def check_labels(images: TrainingImages, what: str, classes: int) -> None:
+    """Refuse labels of classes that the network does not have.
+
+    Raises
+    ------
+    DataError
+    """
+    highest = int(images.data.labels[images.positions].max(initial=-1))
+    if highest >= classes:
         raise DataError(
-            f"the {what} labels go up to {int(labels.max())}, the network has {classes} class scores "
-            f"(0 to {classes - 1})"
+            f"the {what} labels go up to {highest}, the network has {classes} class scores (0 to {classes - 1})"
         )
