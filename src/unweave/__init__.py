@@ -4,6 +4,8 @@ import importlib
 from typing import Any
 
 _WHERE = {
+    "DecoupledNetwork": "unweave.decoupling.network",
+    "FitSettings": "unweave.decoupling.settings",
     "Paths": "unweave.paths",
     "Rows": "unweave.paths",
     "Site": "unweave.network.sites",
@@ -12,8 +14,11 @@ _WHERE = {
     "UnweaveError": "unweave.errors",
     "accuracy": "unweave.analysis.accuracy",
     "accuracy_histogram": "unweave.analysis.accuracy",
+    "decouple": "unweave.decoupling.network",
     "disentangle": "unweave.search.disentangle",
     "find_sites": "unweave.network.sites",
+    "fit": "unweave.decoupling.fit",
+    "load_decoupled": "unweave.decoupling.format",
     "restrict": "unweave.paths.restrict",
     "route": "unweave.search.route",
     "similarity": "unweave.analysis.similarity",

@@ -3,6 +3,11 @@ from unweave.analysis.accuracy import accuracy_histogram as accuracy_histogram
 from unweave.analysis.similarity import similarity as similarity
 from unweave.analysis.specificity import specificity as specificity
 from unweave.analysis.usage import usage as usage
+from unweave.decoupling.fit import fit as fit
+from unweave.decoupling.format import load_decoupled as load_decoupled
+from unweave.decoupling.network import DecoupledNetwork as DecoupledNetwork
+from unweave.decoupling.network import decouple as decouple
+from unweave.decoupling.settings import FitSettings as FitSettings
 from unweave.errors import UnweaveError as UnweaveError
 from unweave.network.sites import Site as Site
 from unweave.network.sites import Sites as Sites

@@ -10,7 +10,7 @@ from tests.decoupling.problems import IMAGES, Chain, settled
 from unweave.decoupling.controlled import Record
 from unweave.decoupling.losses import SMALLEST_RESPONSE, LayerClassifiers, Losses, Weights, divergence, losses, sparsity
 from unweave.decoupling.network import decouple
-from unweave.errors import NumericError, SettingError
+from unweave.errors import SettingError
 
 
 def test_divergence_by_hand():
@@ -75,7 +75,7 @@ def test_mutual_information_by_hand():
 
 
 def test_the_total_weighs_the_terms():
-    terms = Losses(*(torch.tensor(value) for value in (1.0, 2.0, 3.0, 4.0)))
+    terms = Losses(*(torch.tensor(value) for value in (1.0, 2.0, 3.0, 4.0, 0.0, 0.0)))
     assert float(terms.total(Weights(0.5, 0.25, 0.1))) == pytest.approx(1 + 1 + 0.75 + 0.4)
 
 
@@ -93,25 +93,40 @@ def test_responses_are_of_the_unmasked_output():
 
 def test_filters_that_are_not_selected_get_a_gradient_from_divergence():
     decoupled = decouple(settled(Chain()), IMAGES).train()
-    names, classifiers = list(decoupled.controlled), LayerClassifiers([8, 4], 3)
+    classifiers = LayerClassifiers([8, 4], 3)
     with decoupled.recording() as record:
         scores = decoupled(IMAGES)
-    found = losses(scores, torch.tensor([0, 1, 2, 0, 1]), record, names, classifiers, 0.5)
+    found = losses(scores, torch.tensor([0, 1, 2, 0, 1]), record, classifiers, 0.5)
     found.divergence.backward()
     weight = decoupled.controlled["second"].convolution.weight
     assert (weight.grad.flatten(1).abs().sum(1) > 0).all()
 
 
-def test_a_divergence_that_is_not_finite_names_the_layer():
-    record = Record([torch.ones(1, 2), torch.ones(1, 2)], [torch.ones(1, 2), torch.tensor([[math.nan, 1.0]])])
-    with pytest.raises(NumericError, match="layer 'b' is NaN"):
-        losses(torch.zeros(1, 3), torch.tensor([0]), record, ["a", "b"], LayerClassifiers([2, 2], 3), None)
+def test_layers_of_one_width_are_computed_together_as_if_alone():
+    gates = [torch.rand(5, width) for width in (3, 2, 3)]
+    responses = [torch.rand(5, width) for width in (3, 2, 3)]
+    classifiers, labels = LayerClassifiers([3, 2, 3], 4), torch.tensor([0, 3, 1, 1, 2])
+    found = losses(torch.zeros(5, 4), labels, Record(gates, responses), classifiers, 0.5)
+    alone = torch.stack([divergence(z, y).mean() for z, y in zip(gates, responses, strict=True)])
+    assert torch.allclose(found.per_layer, alone)
+    assert found.divergence.item() == pytest.approx(alone.sum().item())
+    assert found.sparsity.item() == pytest.approx(sum(sparsity(z, 0.5).mean().item() for z in gates))
+    assert found.opened.item() == pytest.approx(sum(z.sum(1).mean().item() for z in gates))
+    scores = [layer(z) for layer, z in zip(classifiers.layers, gates, strict=True)]
+    expected = sum(torch.nn.functional.cross_entropy(one, labels).item() for one in scores)
+    assert found.mutual_information.item() == pytest.approx(expected, rel=1e-5)
+    assert found.cross_entropy.item() == pytest.approx(math.log(4), rel=1e-5)
 
 
-def test_class_scores_that_are_not_finite_are_reported():
-    record = Record([torch.ones(1, 2)], [torch.ones(1, 2)])
-    with pytest.raises(NumericError, match="cross entropy"):
-        losses(torch.full((1, 3), math.nan), torch.tensor([0]), record, ["a"], LayerClassifiers([2], 3), None)
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_gates_or_responses_that_are_not_finite_show_in_their_layer_alone(value):
+    flawed = torch.tensor([[value, 1.0]])
+    for record in (
+        Record([torch.ones(1, 2)] * 2, [torch.ones(1, 2), flawed]),
+        Record([torch.ones(1, 2), flawed], [torch.ones(1, 2)] * 2),
+    ):
+        found = losses(torch.zeros(1, 3), torch.tensor([0]), record, LayerClassifiers([2, 2], 3), None)
+        assert torch.isfinite(found.per_layer).tolist() == [True, False]
 
 
 @pytest.mark.parametrize("name", ["mutual_information", "divergence", "sparsity"])

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from unweave.cli import analyse, demo, disentangle, route, sites
+from unweave.cli import analyse, decouple, demo, disentangle, route, sites
 from unweave.errors import UnweaveError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("sites")(sites.sites)
 app.command("disentangle")(disentangle.disentangle)
 app.command("route")(route.route)
 app.command("analyse")(analyse.analyse)
+app.command("decouple")(decouple.decouple)
 
 
 def run() -> None:

@@ -49,6 +49,8 @@ class Pass:
 
     binary: Tensor | None = None
     record: Record | None = None
+    responses: bool = True
+    """Whether mean responses are recorded besides gates."""
     open: bool = False
     """All filters selected, whatever the controllers say."""
 
@@ -74,13 +76,15 @@ class ControlledConvolution(nn.Module):
         gates = self._gates(values)
         if self._shared.record is not None:
             self._shared.record.gates.append(gates)
-            self._shared.record.responses.append(functional.relu(output).mean((2, 3)))
-        return output * gates[:, :, None, None]
+            if self._shared.responses:
+                self._shared.record.responses.append(functional.relu(output).mean((2, 3), dtype=gates.dtype))
+        return output * gates.to(output.dtype)[:, :, None, None]
 
     def _gates(self, values: Tensor) -> Tensor:
+        precise = self.convolution.weight.dtype  # sums over gates lose too much in mixed precision
         if self._shared.open:
-            return values.new_ones(len(values), self.convolution.out_channels)
-        selected = self.controller(values)
+            return values.new_ones(len(values), self.convolution.out_channels, dtype=precise)
+        selected = self.controller(values).to(precise)
         if not self.training:
             return hashed(selected, None, None)
         binary = self._shared.binary

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -24,14 +25,19 @@ class DecoupledNetwork(nn.Module):
 
     `keep` is the share of filters that training aims at, None where the sparsity is to be found (the paper's R = 0);
     `controlled` the controlled convolutions by the path of the module that they replaced, in the order they run;
-    `left_out` the other convolutions, with the reason.
+    `left_out` the other convolutions, with the reason; `image_shape` the shape of one image, where it is known.
     """
 
     def __init__(
-        self, network: nn.Module, layers: list[Layer], keep: float | None, logits: str | int | None = None
+        self,
+        network: nn.Module,
+        layers: list[Layer],
+        keep: float | None,
+        logits: str | int | None = None,
+        image_shape: tuple[int, ...] | None = None,
     ) -> None:
         super().__init__()
-        self.keep, self.logits, self.layers = keep, logits, layers
+        self.keep, self.logits, self.layers, self.image_shape = keep, logits, layers, image_shape
         self._pass = Pass()
         self.network = network
         self.layer_names = tuple(layer.convolution for layer in layers if not layer.left_out)
@@ -72,9 +78,10 @@ class DecoupledNetwork(nn.Module):
         return pick_class_scores(returned, self.logits)
 
     @contextmanager
-    def recording(self) -> Iterator[Record]:
-        """Within the block, gates and mean responses of every layer of one pass are kept."""
-        self._pass.record = Record()
+    def recording(self, *, responses: bool = True) -> Iterator[Record]:
+        """Within the block, gates (and mean responses, unless they are not wanted) of every layer of one pass are
+        kept."""
+        self._pass.record, self._pass.responses = Record(), responses
         try:
             yield self._pass.record
         finally:
@@ -94,11 +101,17 @@ class DecoupledNetwork(nn.Module):
         was = self.training
         self.eval()
         try:
-            with torch.no_grad(), self.recording() as record:
+            with torch.no_grad(), self.recording(responses=False) as record:
                 self(images)
         finally:
             self.train(was)
         return dict(zip(self.layer_names, record.gates, strict=True))
+
+    def save(self, file: str | Path) -> Path:
+        """Write weights, layers and `keep` as safetensors, whole or not at all; `load_decoupled` reads them."""
+        from unweave.decoupling.format import save_decoupled
+
+        return save_decoupled(self, file)
 
     def plain(self) -> nn.Module:
         """A copy of the network without controlling modules, all filters selected."""
@@ -120,7 +133,12 @@ class DecoupledNetwork(nn.Module):
 
 
 def decouple(
-    network: nn.Module, example: Tensor, keep: float | None = None, *, logits: str | int | None = None
+    network: nn.Module,
+    example: Tensor,
+    keep: float | None = None,
+    *,
+    logits: str | int | None = None,
+    seed: int = 0,
 ) -> DecoupledNetwork:
     """A copy of `network` with a controlling module at every convolution except the first and the last (ECCV 2020).
 
@@ -137,6 +155,8 @@ def decouple(
         The share of filters that training aims at, above 0 and at most 1; None lets it be found (the paper's R = 0).
     logits
         For networks that return a dict, tuple or dataclass: which part is the class scores.
+    seed
+        Of the controlling modules' first weights; the global random state is left as it was.
 
     Raises
     ------
@@ -149,8 +169,12 @@ def decouple(
         raise SettingError(f"keep must be a share of filters above 0 and at most 1, or None, found {keep!r}")
     plain = unwrapped(network)
     layers = layers_of(capture(plain, example, logits), plain)
-    own = copy.deepcopy(plain)
-    return DecoupledNetwork(own, layers, None if keep is None else float(keep), logits).eval()
+    # Parameters made in inference mode could not be trained.
+    with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
+        own = copy.deepcopy(plain)
+        torch.manual_seed(seed)
+        share = None if keep is None else float(keep)
+        return DecoupledNetwork(own, layers, share, logits, tuple(example.shape[1:])).eval()
 
 
 def _coins(images: Tensor) -> Tensor:

@@ -76,6 +76,11 @@ class RunFolder:
         """Whether the search has ended."""
         return os.path.isfile(self.paths_file)
 
+    @property
+    def reached(self) -> bool:
+        """Whether the folder holds anything that took work."""
+        return self.finished or any(self.shards.glob("*"))
+
     def check_writable(self) -> None:
         """Prove that the folder can be written to, before work begins whose result it is to hold. Leaves no trace.
 
@@ -115,7 +120,7 @@ class RunFolder:
                 draft.unlink(missing_ok=True)
             yield
         except Exception:
-            if new and not self.finished and not any(self.shards.glob("*")):
+            if new and not self.reached:
                 self._remove_traces()
             raise
         finally:

@@ -1,0 +1,81 @@
+"""What a decoupled network does on a data set: accuracy, filters selected, multiply-accumulates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unweave.decoupling.cost import count
+from unweave.decoupling.network import DecoupledNetwork
+from unweave.decoupling.processes import Processes
+from unweave.decoupling.trainer import autocast
+from unweave.decoupling.training_images import TrainingImages, in_order
+from unweave.network.capture import capture
+
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Measured:
+    """`accuracy` and `gates_open`: shares of the images and, mean over them, of the controlled filters."""
+
+    accuracy: float
+    gates_open: float
+
+
+@dataclass(frozen=True)
+class DataCost:
+    """Multiply-accumulates over a data set, controlling modules included: `mean` and `spread` (standard deviation over
+    images), `dense` of the original network; `empty`: images for which some layer selects no filter (it is exactly
+    zero there)."""
+
+    mean: float
+    spread: float
+    dense: int
+    empty: int
+
+
+def measure(
+    net: DecoupledNetwork,
+    images: TrainingImages,
+    precision: str,
+    processes: Processes,
+    *,
+    original: bool = False,
+) -> Measured:
+    """Accuracy and filters selected over all `images`, which the processes share; `original`: with all gates open."""
+    sums = torch.zeros(3, dtype=torch.float64, device=images.device)
+    net.eval()
+    with torch.no_grad(), net.all_open() if original else nullcontext():
+        for batch, labels, _ in images.batches(_shared(images.positions, processes)):
+            with net.recording(responses=False) as record, autocast(images.device, precision):
+                scores = net(batch)
+            opened = torch.cat(record.gates, 1).double().mean()
+            right = (scores.argmax(1) == labels).sum()
+            sums += torch.stack([right.double(), opened * len(labels), opened.new_tensor(len(labels))])
+    right, opened, counted = processes.added(sums).tolist()
+    return Measured(right / max(1, counted), opened / max(1, counted))
+
+
+def data_cost(net: DecoupledNetwork, images: TrainingImages) -> DataCost:
+    """What all `images` take, counted input by input."""
+    captured = capture(net.plain(), images.example, net.logits)
+    totals: list[Tensor] = []
+    empty, dense = 0, 0
+    for batch, _, _ in images.batches(in_order(images.positions, _BATCH)):
+        gates = {name: found.cpu() for name, found in net.gates(batch).items()}
+        counted = count(captured, net.layers, gates, len(batch))
+        totals.append(counted.total)
+        dense = counted.dense
+        empty += int(torch.stack([one.sum(1) == 0 for one in gates.values()]).any(0).sum())
+    whole = torch.cat(totals).double()
+    return DataCost(float(whole.mean()), float(whole.std(correction=0)), dense, empty)
+
+
+def _shared(positions: np.ndarray, processes: Processes) -> Sequence[np.ndarray]:
+    return in_order(positions[processes.rank :: processes.count], _BATCH)

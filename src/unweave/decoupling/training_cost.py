@@ -1,0 +1,84 @@
+"""What a training will take, estimated from a few of its own steps before it begins."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from unweave.decoupling.measurement import measure
+from unweave.decoupling.network import DecoupledNetwork
+from unweave.decoupling.processes import Processes
+from unweave.decoupling.settings import FitSettings
+from unweave.decoupling.trainer import Trainer
+from unweave.decoupling.training_images import TrainingImages, in_order
+
+_TIMED_STEPS = 3
+
+
+@dataclass(frozen=True)
+class TrainingCost:
+    """What a training will take: `images` an epoch, `epochs`, `steps` in all, expected `seconds`, and the bytes on
+    `disk` of the checkpoint and the two networks."""
+
+    images: int
+    epochs: int
+    steps: int
+    seconds: float
+    disk: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.images} images x {self.epochs} epochs, {self.steps} steps: about {self.seconds / 60:.1f} min, "
+            f"{self.disk / 1e6:.1f} MB disk"
+        )
+
+
+def estimate_cost(
+    net: DecoupledNetwork,
+    classes: int,
+    settings: FitSettings,
+    device: torch.device,
+    images: TrainingImages,
+    validation: TrainingImages | None,
+    steps: int,
+) -> TrainingCost:
+    """The cost of training `net`, which is not changed. The first step warms up and is not counted."""
+    trainer = Trainer(copy.deepcopy(net), classes, settings, device, Processes())
+    some = in_order(images.positions, settings.batch)[: _TIMED_STEPS + 1]
+    devices = [device] if device.type == "cuda" else []
+    timed = []
+    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=devices):
+        trainer.objective.train()
+        started = time.perf_counter()
+        for batch, labels, _ in images.batches(some):
+            float(trainer.step(batch, labels)[0][0])
+            timed.append(time.perf_counter() - started)
+            started = time.perf_counter()
+        measured = 0.0
+        if validation is not None:
+            measured = _seconds_to_measure(trainer, validation, settings)
+    per_step = min(timed[1:] or timed)
+    state, network = trainer.state().values(), trainer.net.state_dict().values()
+    return TrainingCost(
+        images=len(images.positions),
+        epochs=settings.epochs,
+        steps=steps * settings.epochs,
+        seconds=settings.epochs * (steps * per_step + measured),
+        disk=sum(one.nbytes for one in state) + 2 * sum(one.nbytes for one in network),
+    )
+
+
+def _seconds_to_measure(trainer: Trainer, validation: TrainingImages, settings: FitSettings) -> float:
+    some = TrainingImages(validation.data, validation.device, kept=False)
+    some.positions = validation.positions[: settings.batch]
+    started = time.perf_counter()
+    measure(trainer.net, some, settings.precision, Processes())
+    return (time.perf_counter() - started) * len(validation.positions) / max(1, len(some.positions))

@@ -1,0 +1,94 @@
+"""`unweave decouple` on the demo's network and digits."""
+
+import json
+
+import pytest
+
+from unweave.decoupling.training_folder import TrainingFolder
+
+SHORT = ("--epochs", "1", "--batch", "64", "--keep", "0.5")
+
+
+def decouple(unweave, user_file, out, *more):
+    """A network of three convolutions, on 40 images and a quarter of the digits."""
+    network = f"{user_file}:three"
+    return unweave("decouple", network, f"{user_file}:images", "--validation", "digits", "--out", out, *SHORT, *more)
+
+
+@pytest.fixture
+def user_file(user_file):
+    with user_file.open("a") as file:
+        file.write("\n\ndef three():\n    torch.manual_seed(0)\n    return nn.Sequential(")
+        file.write("nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 8, 3), nn.ReLU(), nn.Conv2d(8, 6, 3), nn.ReLU(),")
+        file.write("nn.Flatten(), nn.Linear(24, 10))\n")
+    return user_file
+
+
+def test_the_demo_s_network_is_decoupled_trained_and_measured(unweave, tmp_path, monkeypatch):
+    from unweave.zoo import models
+    from unweave.zoo.digits import train_digits_network
+
+    monkeypatch.setattr(models, "train_digits_network", lambda: train_digits_network(epochs=1))
+    out = tmp_path / "run"
+    ran = unweave("decouple", "zoo:digits", "digits", "--validation", "digits", "--out", out, *SHORT)
+    assert ran.status == 0, ran.err
+    assert "1 epochs; on 449 validation images" in ran.out
+    lines = [line.split() for line in ran.out.splitlines()]
+    original, decoupled = (next(line for line in lines if line[:1] == [name]) for name in ("original", "decoupled"))
+    assert original[-3:] == ["3,295,872", "-", "1.000"]
+    assert decoupled[-3].replace(",", "").isdigit()
+    folder = TrainingFolder(out)
+    assert all(file.is_file() for file in (folder.last_file, folder.best_file, folder.checkpoint_file))
+    assert folder.read_inputs()["inputs"]["model"] == "zoo:digits"
+
+
+def test_the_same_command_goes_on_and_a_finished_one_is_read(unweave, user_file, tmp_path):
+    first = decouple(unweave, user_file, tmp_path / "run", "--json")
+    assert first.status == 0, first.err
+    before = TrainingFolder(tmp_path / "run").last_file.read_bytes()
+    again = decouple(unweave, user_file, tmp_path / "run", "--json")
+    assert json.loads(again.out) == json.loads(first.out)
+    assert TrainingFolder(tmp_path / "run").last_file.read_bytes() == before
+    found = json.loads(first.out)
+    assert found["epochs"] == 1
+    assert found["images"] == 449
+    assert all((tmp_path / "run").as_posix() in file for file in found["files"])
+
+
+def test_a_changed_option_is_refused_by_name(unweave, user_file, tmp_path):
+    decouple(unweave, user_file, tmp_path / "run")
+    ran = decouple(unweave, user_file, tmp_path / "run", "--sparsity", "0.5")
+    assert ran.status == 2
+    assert "weights.sparsity = 0.02, this call has 0.5" in ran.err
+
+
+def test_a_dry_run_says_what_it_takes_and_writes_nothing(unweave, user_file, tmp_path):
+    ran = decouple(unweave, user_file, tmp_path / "run", "--dry-run")
+    assert ran.status == 0, ran.err
+    assert "40 images x 1 epochs, 1 steps: about" in ran.out
+    assert json.loads(decouple(unweave, user_file, tmp_path / "run", "--dry-run", "--json").out)["steps"] == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--settings", "quick"), "no settings 'quick'; there are cifar"),
+        (("--keep", "1.5"), "keep must be a share of filters above 0 and at most 1"),
+        (("--epochs", "0"), "epochs must be a whole number, at least 1"),
+        (("--divergence", "-1"), "the weight divergence must be at least 0"),
+        (("--augment", "mosaic"), "augment must be none or cifar"),
+        (("--device", "nowhere"), "device 'nowhere' cannot be used"),
+    ],
+)
+def test_bad_options_are_one_line_and_leave_no_folder(unweave, user_file, tmp_path, more, message):
+    ran = decouple(unweave, user_file, tmp_path / "run", *more)
+    assert ran.status == 2
+    assert message in ran.err
+    assert ran.err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_help_has_an_example(unweave):
+    ran = unweave("decouple", "--help")
+    assert "Example: unweave decouple" in " ".join(ran.out.split())
