@@ -91,8 +91,8 @@ def jaccard(mask: Tensor) -> np.ndarray:
 
 
 def _expected_by_chance(mask: Tensor) -> float:
-    """`ab / (a + b - ab)` for the shares `a`, `b` of two rows, mean over pairs. Counted by size, of which there are few:
-    rows may be thousands."""
+    """`ab / (a + b - ab)` for the shares `a`, `b` of two rows, mean over pairs. Counted by size: there are few of them,
+    and rows may be thousands."""
     sizes, counts = np.unique(mask.sum(1).numpy(), return_counts=True)
     shares = sizes / mask.shape[1]
     both = shares[:, None] * shares[None, :]

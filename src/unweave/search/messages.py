@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from unweave.data.damage import warn_of_damage as warn_of_damage
+from unweave.data.damage import warn_of_damage as warn_of_damage  # noqa: PLC0414 - said by searches too
 from unweave.errors import FewStepsWarning
 from unweave.network.sites import Sites
 from unweave.search.plan import Plan
