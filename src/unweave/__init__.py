@@ -13,6 +13,8 @@ _WHERE = {
     "accuracy": "unweave.analysis.accuracy",
     "accuracy_histogram": "unweave.analysis.accuracy",
     "disentangle": "unweave.search.disentangle",
+    "embedding": "unweave.analysis.embedding",
+    "filter_states": "unweave.analysis.states",
     "find_sites": "unweave.network.sites",
     "restrict": "unweave.paths.restrict",
     "similarity": "unweave.analysis.similarity",

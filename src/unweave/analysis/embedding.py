@@ -91,7 +91,7 @@ def embedding(
         If `engine` is not installed.
     """
     _check_settings(by, components, perplexity, engine)
-    labels = _labels(paths, by)
+    labels = classes_of_inputs(paths, by)
     features = _principal_components(paths, components, seed)
     near = min(perplexity, (len(paths) - 1) / 3)
     used = engine or ("openTSNE" if _has_open_tsne() else "scikit-learn")
@@ -122,7 +122,14 @@ def _check_settings(by: str, components: int, perplexity: float, engine: str | N
         raise MissingExtraError("openTSNE is not installed: pip install 'unweave[embed]', or engine='scikit-learn'")
 
 
-def _labels(paths: Paths, by: str) -> np.ndarray:
+def classes_of_inputs(paths: Paths, by: str = "label") -> np.ndarray:
+    """`[rows]`: the class of each input, -1 where unknown.
+
+    Raises
+    ------
+    PathsError
+        If there are no classes to tell apart.
+    """
     rows = paths.rows
     if rows.kind == "class":
         raise PathsError("embedding is about inputs, several of a class; these paths' rows are classes: see similarity")

@@ -18,7 +18,7 @@ _STATE_WORDS = {"energetic": "energetic: all select it", "dynamic": "dynamic: so
 CLASS_COLOURS = (
     "#332288", "#88ccee", "#117733", "#ddcc77", "#cc6677", "#44aa99", "#aa4499", "#999933", "#882255", "#6e6e6e",
 )  # fmt: skip
-"""Told apart with any kind of colour vision (Paul Tol's "muted" set); from the eleventh class on, with other markers."""
+"""Told apart with any colour vision (Paul Tol's "muted" set); from the eleventh class on, with other markers."""
 _MARKERS = ("o", "^", "s", "v", "D", "P", "X", "<", ">", "*")
 _UNKNOWN = "#c8c8c8"
 _MOST_IN_LEGEND, _MOST_NAMED = 30, 12
