@@ -64,12 +64,13 @@ def plot_embedding(result: Embedding) -> Figure:
     size = float(np.clip(9000 / len(result.labels), 4, 36))
     unknown = result.labels < 0
     if unknown.any():
-        axes.scatter(*result.coordinates[unknown].T, s=size / 2, color=_UNKNOWN, label="unknown")
+        x, y = result.coordinates[unknown].T
+        axes.scatter(x, y, s=size / 2, color=_UNKNOWN, label="unknown")
     for number, (index, name) in enumerate(result.class_names.items()):
-        points = result.coordinates[result.labels == index]
+        x, y = result.coordinates[result.labels == index].T
         colour = CLASS_COLOURS[number % len(CLASS_COLOURS)]
         marker = _MARKERS[number // len(CLASS_COLOURS) % len(_MARKERS)]
-        axes.scatter(*points.T, s=size, color=colour, marker=marker, linewidths=0, alpha=0.85, label=short(name, 18))
+        axes.scatter(x, y, s=size, color=colour, marker=marker, linewidths=0, alpha=0.85, label=short(name, 18))
     if len(result.class_names) <= _MOST_NAMED:
         _name_groups(axes, result)
     axes.set_xticks([])
