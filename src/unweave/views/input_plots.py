@@ -44,7 +44,8 @@ def plot_filter_states(table: Table) -> Figure:
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set_ylabel("share of the layer's filters")
     label_sites(axes, table["site"])
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=3, frameon=False, fontsize=8)
+    shown = {"loc": "outside upper left", "ncols": 3, "columnspacing": 1.2, "handlelength": 1.2}
+    figure.legend(*axes.get_legend_handles_labels(), frameon=False, fontsize=8, **shown)
     return figure
 
 
@@ -86,11 +87,10 @@ def plot_embedding(result: Embedding) -> Figure:
 
 
 def _name_groups(axes: Axes, result: Embedding) -> None:
-    """A class's name at the point of it that is most in its middle."""
+    """A class's name above the point of it that is most in its middle."""
     outline = [patheffects.withStroke(linewidth=3, foreground="white")]
     for index, name in result.class_names.items():
         points = result.coordinates[result.labels == index]
         middle = points[np.abs(points - np.median(points, 0)).sum(1).argmin()]
-        axes.annotate(
-            short(name, 18), middle, ha="center", va="center", fontsize=9, path_effects=outline, parse_math=False
-        )
+        place = {"xytext": (0, 5), "textcoords": "offset points", "ha": "center", "va": "bottom"}
+        axes.annotate(short(name, 18), middle, fontsize=9, path_effects=outline, parse_math=False, **place)
