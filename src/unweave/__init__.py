@@ -16,6 +16,8 @@ _WHERE = {
     "accuracy_histogram": "unweave.analysis.accuracy",
     "decouple": "unweave.decoupling.network",
     "disentangle": "unweave.search.disentangle",
+    "embedding": "unweave.analysis.embedding",
+    "filter_states": "unweave.analysis.states",
     "find_sites": "unweave.network.sites",
     "fit": "unweave.decoupling.fit",
     "load_decoupled": "unweave.decoupling.format",

@@ -1,7 +1,9 @@
 from unweave.analysis.accuracy import accuracy as accuracy
 from unweave.analysis.accuracy import accuracy_histogram as accuracy_histogram
+from unweave.analysis.embedding import embedding as embedding
 from unweave.analysis.similarity import similarity as similarity
 from unweave.analysis.specificity import specificity as specificity
+from unweave.analysis.states import filter_states as filter_states
 from unweave.analysis.usage import usage as usage
 from unweave.decoupling.fit import fit as fit
 from unweave.decoupling.format import load_decoupled as load_decoupled

@@ -132,3 +132,55 @@ def test_tables_fit_a_terminal_of_80_columns(unweave, run):
 
 def _network(run):
     return result_in_file(json.loads((run / "inputs.json").read_text())["inputs"]["model"])
+
+
+@pytest.fixture
+def inputs_run(run):
+    """The run's paths, as if they were those of eight inputs of two classes; the last two channels differ."""
+    network = _network(run)
+    rows = Rows.of_inputs(8, labels=[0, 0, 0, 0, 1, 1, 1, 1])
+    _write(run, network, rows)
+    paths = Paths.load(RunFolder(run).paths_file)
+    masks = {name: mask.clone() for name, mask in paths.masks.items()}
+    for mask in masks.values():
+        mask[4:, -1] = mask[::2, -2] = False
+    manifest = {**paths.manifest, "class_names": {"0": "zero", "1": "one"}}
+    Paths(masks, rows, paths.sites, manifest).save(RunFolder(run).paths_file)
+    return run
+
+
+def test_paths_of_inputs_are_measured_by_what_applies(unweave, inputs_run):
+    found = json.loads(unweave("analyse", inputs_run, "--json").out)
+    tables = found["tables"]
+    assert tables.keys() == {
+        "usage", "similarity", "similarity_matrix", "filter_states", "separation", "embedding",
+    }  # fmt: skip
+    channels = tables["filter_states"]["columns"]["channels"]
+    assert tables["filter_states"]["columns"]["dynamic"] == [2] * len(channels)
+    assert tables["separation"]["columns"]["agreement_1"][0] == 1.0
+    assert tables["embedding"]["columns"]["name"] == ["zero"] * 4 + ["one"] * 4
+    for name in ("filter_states", "embedding"):
+        assert (inputs_run / "figures" / f"{name}.png").is_file()
+        assert (inputs_run / "tables" / f"{name}.csv").is_file()
+
+
+def test_a_table_without_means_is_printed_without_them(unweave, inputs_run):
+    ran = unweave("analyse", inputs_run, "--measure", "embedding")
+    assert "Separation of 2 classes by the paths of 8 inputs" in ran.out
+    assert not any(line.startswith("mean") for line in ran.out.splitlines())
+    assert "need images" not in ran.out
+
+
+@pytest.mark.parametrize("measure", ["accuracy", "specificity"])
+def test_a_measure_of_classes_says_why_it_is_not_one_of_inputs(unweave, inputs_run, measure):
+    ran = unweave("analyse", inputs_run, "--measure", "usage", "--measure", measure)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err == f"unweave: {measure} is about classes; these paths' rows are inputs\n"
+    assert not (inputs_run / "tables").exists()
+
+
+def test_the_embedding_of_classes_is_refused_before_anything_is_written(unweave, run):
+    ran = unweave("analyse", run, "--measure", "usage", "--measure", "embedding")
+    assert ran.status == 2
+    assert "embedding is about inputs, several of a class; these paths' rows are classes" in ran.err
+    assert not (run / "tables").exists()

@@ -51,20 +51,16 @@ def similarity(paths: Paths) -> Similarity:
     """
     if len(paths) < 2:
         raise PathsError(f"similarity compares rows, there is {len(paths)}")
-    first, second = np.triu_indices(len(paths), 1)
     total = np.zeros((len(paths), len(paths)))
     means, lows, highs, chances = [], [], [], []
     for mask in paths.masks.values():
         overlap = jaccard(mask)
         total += overlap
-        pairs = overlap[first, second]
-        shares = mask.double().mean(1).numpy()
-        a, b = shares[first], shares[second]
-        union = a + b - a * b
-        means.append(float(pairs.mean()))
-        lows.append(float(pairs.min()))
-        highs.append(float(pairs.max()))
-        chances.append(float(np.where(union > 0, a * b / np.where(union > 0, union, 1), 1.0).mean()))
+        lows.append(float(overlap.min()))  # a row is most like itself
+        means.append((float(overlap.sum()) - len(paths)) / (len(paths) * (len(paths) - 1)))
+        np.fill_diagonal(overlap, -1)
+        highs.append(float(overlap.max()))
+        chances.append(_expected_by_chance(mask))
     matrix = total / len(paths.sites)
     per_site = Table(
         title=f"Jaccard similarity of {len(paths)} rows at each site",
@@ -92,3 +88,15 @@ def jaccard(mask: Tensor) -> np.ndarray:
     sizes = members.sum(1)
     either = sizes[:, None] + sizes[None, :] - both
     return torch.where(either > 0, both / either.clamp_min(1), 1.0).double().numpy()
+
+
+def _expected_by_chance(mask: Tensor) -> float:
+    """`ab / (a + b - ab)` for the shares `a`, `b` of two rows, mean over pairs. Counted by size: there are few of them,
+    and rows may be thousands."""
+    sizes, counts = np.unique(mask.sum(1).numpy(), return_counts=True)
+    shares = sizes / mask.shape[1]
+    both = shares[:, None] * shares[None, :]
+    either = shares[:, None] + shares[None, :] - both
+    expected = np.where(either > 0, both / np.where(either > 0, either, 1), 1.0)
+    pairs = counts[:, None] * counts[None, :] - np.diag(counts)
+    return float((expected * pairs).sum() / pairs.sum())

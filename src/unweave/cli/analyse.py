@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 
 
 def analyse(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that unweave disentangle wrote.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder with paths, of classes or of inputs.")],
     measure: Annotated[
         list[str] | None,
-        typer.Option(help="accuracy, specificity, usage or similarity; may be repeated. Default: all that apply."),
+        typer.Option(
+            help="accuracy, specificity, usage, similarity, filter_states or embedding; may be repeated. Default: all "
+            "that apply."
+        ),
     ] = None,
     data: Annotated[
         str | None, typer.Option(help=f"Images to measure on ({DATA_HELP}). Default: the run's --validation.")
@@ -42,6 +45,7 @@ def analyse(
         applicable,
         check_measures,
         check_places,
+        check_rows,
         draw_elbow,
         run_measures,
     )
@@ -53,6 +57,7 @@ def analyse(
     spec = data or inputs.validation
     names = measure or applicable(paths, images=spec is not None)
     check_measures(names)
+    check_rows(names, paths)
     check_places(folder)
     network = images = None
     if spec is not None and any(name in NEEDS_IMAGES for name in names):
@@ -68,7 +73,7 @@ def analyse(
         return
     for one in measured:
         _print(next(iter(one.tables.values())))
-    if measure is None and spec is None:
+    if measure is None and spec is None and paths.rows.kind == "class":
         print_line("accuracy and specificity need images: unweave analyse RUN --data DATA")
     print_line(f"{len(files)} files written below {folder.root}")
 
@@ -96,7 +101,7 @@ def _print(table: Table, most: int = 25) -> None:
     names = [name for name in table.columns if not name.endswith("balanced")]
     rows = [[_cell(value) for value in row] for row in zip(*(table[name][:most] for name in names), strict=True)]
     means = [_cell(table.summary[name]) if name in table.summary else "" for name in names]
-    print_table(table.title, names, [*rows, ["mean", *means[1:]]])
+    print_table(table.title, names, [*rows, ["mean", *means[1:]]] if any(means) else rows)
     if len(table) > most:
         print_line(f"{len(table) - most} more rows are in the files; the mean is that of all.")
     print_line()

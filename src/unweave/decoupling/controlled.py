@@ -35,11 +35,15 @@ class Controller(nn.Module):
 
 @dataclass
 class Record:
-    """What one pass through a decoupled network selects: for each controlled layer, in the order they run, gates `z`
-    and mean responses `y` (of the unmasked output after ReLU), both `[batch, filters]`."""
+    """What one pass through a decoupled network selects: for each controlled layer, in the order they run, gates `z`,
+    mean responses `y` (of the unmasked output after ReLU), and what the gates are made from, the controlling module's
+    output `g` (infinite where every filter is selected whatever it says), all `[batch, filters]`."""
 
     gates: list[Tensor] = field(default_factory=list)
     responses: list[Tensor] = field(default_factory=list)
+    controls: list[Tensor] = field(default_factory=list)
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
+    """Of each layer's output for one input."""
 
 
 @dataclass
@@ -73,21 +77,25 @@ class ControlledConvolution(nn.Module):
         output: Tensor = self.convolution(values)
         if self.norm is not None:
             output = self.norm(output)
-        gates = self._gates(values)
+        controls, gates = self._gates(values)
         if self._shared.record is not None:
+            self._shared.record.controls.append(controls)
             self._shared.record.gates.append(gates)
+            self._shared.record.shapes.append(tuple(output.shape[1:]))
             if self._shared.responses:
                 self._shared.record.responses.append(functional.relu(output).mean((2, 3), dtype=gates.dtype))
         return output * gates.to(output.dtype)[:, :, None, None]
 
-    def _gates(self, values: Tensor) -> Tensor:
+    def _gates(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """`g` and `z`"""
         precise = self.convolution.weight.dtype  # sums over gates lose too much in mixed precision
         if self._shared.open:
-            return values.new_ones(len(values), self.convolution.out_channels, dtype=precise)
+            ones = values.new_ones(len(values), self.convolution.out_channels, dtype=precise)
+            return torch.full_like(ones, torch.inf), ones
         selected = self.controller(values).to(precise)
         if not self.training:
-            return hashed(selected, None, None)
+            return selected, hashed(selected, None, None)
         binary = self._shared.binary
         if binary is None or len(binary) != len(values):
             raise RuntimeError("a decoupled network is trained through its own forward, which draws a coin a sample")
-        return hashed(selected, torch.randn_like(selected), binary)
+        return selected, hashed(selected, torch.randn_like(selected), binary)

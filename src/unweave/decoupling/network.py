@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from unweave.data.labelled import Data, LabelledImages
 from unweave.decoupling.controlled import ControlledConvolution, Pass, Record
 from unweave.decoupling.cost import MultiplyAccumulates, count
 from unweave.decoupling.layers import Layer, layers_of
@@ -17,6 +18,7 @@ from unweave.errors import SettingError
 from unweave.network.capture import capture
 from unweave.network.class_scores import pick_class_scores
 from unweave.network.shared_copy import unwrapped
+from unweave.paths import Paths
 
 
 class DecoupledNetwork(nn.Module):
@@ -112,6 +114,66 @@ class DecoupledNetwork(nn.Module):
         from unweave.decoupling.format import save_decoupled
 
         return save_decoupled(self, file)
+
+    def paths(
+        self,
+        images: Tensor | Data | LabelledImages,
+        *,
+        batch: int | None = None,
+        limit: int | None = None,
+        labels: Sequence[int] | Tensor | None = None,
+        strict: bool = False,
+        with_scores: bool = True,
+        show_progress: bool | None = None,
+    ) -> Paths:
+        """The calculation path of every input: the filters that each layer selects for it (ECCV section 3.1).
+
+        The network is not changed, and is used in evaluation mode. A layer that selects no filter for some input gives
+        exactly zero there; such inputs are counted in `paths.manifest["inputs_without_filters"]` and warned of.
+
+        Parameters
+        ----------
+        images
+            `[inputs, channels, height, width]`, or a data set or `DataLoader` of (image, class index), whose labels the
+            rows keep.
+        batch
+            Inputs that share one pass; default: as many as run fastest.
+        limit
+            At most so many inputs, evenly spread over all.
+        labels
+            The class of each image, where `images` do not tell.
+        strict
+            Refuse data with an image that cannot be read; default: such images are left out, counted and warned of.
+        with_scores
+            Keep what masks are made from: four bytes for every bit of them.
+        show_progress
+            Default: if standard error is a terminal.
+
+        Returns
+        -------
+        Paths
+            One row per input, named by its position, with labels (-1: unknown) and this network's predictions. Sites
+            are the controlled convolutions' outputs, gates applied; masks the gates `z = 1(g > 0)` (Eq. 5); scores the
+            controlling modules' outputs `g`.
+
+        Raises
+        ------
+        DataError, SettingError
+            If images or a setting cannot be used.
+        NumericError
+            If NaN or infinity appears, naming the layer.
+        """
+        from unweave.data.inputs import labelled_inputs
+        from unweave.decoupling.input_paths import input_paths
+
+        return input_paths(
+            self,
+            labelled_inputs(images, labels, strict=strict),
+            batch=batch,
+            limit=limit,
+            with_scores=with_scores,
+            show_progress=show_progress,
+        )
 
     def plain(self) -> nn.Module:
         """A copy of the network without controlling modules, all filters selected."""

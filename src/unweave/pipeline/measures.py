@@ -9,8 +9,11 @@ from pathlib import Path
 from torch import nn
 
 from unweave.analysis.accuracy import accuracy, accuracy_histogram
+from unweave.analysis.class_rows import class_rows
+from unweave.analysis.embedding import classes_of_inputs, embedding
 from unweave.analysis.similarity import similarity
 from unweave.analysis.specificity import specificity
+from unweave.analysis.states import filter_states
 from unweave.analysis.usage import usage
 from unweave.data.labelled import LabelledImages
 from unweave.errors import DataError, SettingError
@@ -101,11 +104,34 @@ def _similarity(subject: Subject, folder: RunFolder) -> Measured:
     return Measured("similarity", {"similarity": result.per_site, "similarity_matrix": matrix}, files)
 
 
+def _filter_states(subject: Subject, folder: RunFolder) -> Measured:
+    from unweave.views.input_plots import plot_filter_states
+    from unweave.views.style import save_figure
+
+    table = filter_states(subject.paths)
+    files = [*table.save(folder.table("filter_states"))]
+    files += save_figure(plot_filter_states(table), folder.figure("filter_states"))
+    return Measured("filter_states", {"filter_states": table}, files)
+
+
+def _embedding(subject: Subject, folder: RunFolder) -> Measured:
+    from unweave.views.input_plots import plot_embedding
+    from unweave.views.style import save_figure
+
+    result = embedding(subject.paths, seed=subject.seed)
+    places = result.to_table()
+    files = [*result.separation.save(folder.table("separation")), *places.save(folder.table("embedding"))]
+    files += save_figure(plot_embedding(result), folder.figure("embedding"))
+    return Measured("embedding", {"separation": result.separation, "embedding": places}, files)
+
+
 MEASURES: dict[str, Callable[[Subject, RunFolder], Measured]] = {
     "accuracy": _accuracy,
     "specificity": _specificity,
     "usage": _usage,
     "similarity": _similarity,
+    "filter_states": _filter_states,
+    "embedding": _embedding,
 }
 NEEDS_IMAGES = ("accuracy", "specificity")
 
@@ -122,9 +148,31 @@ def check_measures(names: Sequence[str]) -> None:
         raise SettingError(f"no measure {unknown[0]!r}; there are {', '.join(MEASURES)}")
 
 
+def check_rows(names: Sequence[str], paths: Paths) -> None:
+    """Refuse measures that the rows of `paths` are not for, before any work.
+
+    Raises
+    ------
+    PathsError
+        Saying what the rows are.
+    """
+    for name in names:
+        if name in NEEDS_IMAGES:
+            class_rows(paths, name)
+        if name == "embedding":
+            classes_of_inputs(paths)
+
+
 def applicable(paths: Paths, *, images: bool) -> list[str]:
     """The measures that can be taken of `paths`, with images to measure on or without."""
-    fits = {"similarity": len(paths) > 1, **dict.fromkeys(NEEDS_IMAGES, images and paths.rows.kind == "class")}
+    rows = paths.rows
+    inputs, classes = rows.kind == "input", len({label for label in rows.labels if label >= 0})
+    fits = {
+        "similarity": len(paths) > 1,
+        "filter_states": inputs and len(paths) > 1,
+        "embedding": inputs and 1 < classes < sum(label >= 0 for label in rows.labels),
+        **dict.fromkeys(NEEDS_IMAGES, images and rows.kind == "class"),
+    }
     return [name for name in MEASURES if fits.get(name, True)]
 
 
@@ -142,6 +190,7 @@ def check_places(folder: RunFolder) -> None:
 def run_measures(names: Sequence[str], subject: Subject, folder: RunFolder) -> list[Measured]:
     """Compute the measures called `names` and keep their tables and figures in `folder`."""
     check_measures(names)
+    check_rows(names, subject.paths)
     for name in set(names) & set(NEEDS_IMAGES):
         subject.network_and_images(name)
     return [MEASURES[name](subject, folder) for name in names]

@@ -3,31 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from unweave.errors import DataError, FewStepsWarning
+from unweave.data.damage import warn_of_damage as warn_of_damage  # noqa: PLC0414 - said by searches too
+from unweave.errors import FewStepsWarning
 from unweave.network.sites import Sites
 from unweave.search.plan import Plan
-
-
-def warn_of_damage(damaged: Mapping[int, str], images: int) -> None:
-    """Say how many images were left out because they cannot be read.
-
-    Raises
-    ------
-    DataError
-        If none can.
-    """
-    if not damaged:
-        return
-    first = damaged[min(damaged)]
-    if len(damaged) >= images:
-        raise DataError(f"none of the {images} images can be read; the first: {first}")
-    warnings.warn(
-        f"{len(damaged)} of {images} images cannot be read and were left out; the first: {first}", stacklevel=2
-    )
 
 
 def warn_of_rows_without_steps(names: Sequence[str], steps: np.ndarray) -> None:
