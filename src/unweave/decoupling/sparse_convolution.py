@@ -67,6 +67,8 @@ class SparseConvolution(nn.Module):
         self.register_buffer("weight", padded)
         self.register_buffer("weight_last", padded.permute(0, 2, 3, 1).contiguous())
         self.register_buffer("bias", functional.pad(bias.detach(), (0, 1)) if bias is not None else None)
+        self.register_buffer("every", torch.arange(self.filters, dtype=torch.int32, device=weight.device))
+        self.every: Tensor
         self.weight: Tensor
         self.weight_last: Tensor
         self.bias: Tensor | None
@@ -84,8 +86,10 @@ class SparseConvolution(nn.Module):
         """`Bool[batch, filters]`: the selected filters; None where there is no controlling module."""
         if self.controller is None:
             return None
-        hidden = functional.relu(self.controller.reduce(mean_of_positions(values, held)))
-        gates: Tensor = self.controller.expand(hidden) > 0
+        reduce, expand = self.controller.reduce, self.controller.expand
+        # The functions, not the modules: at one input the time of a call counts.
+        hidden = functional.linear(mean_of_positions(values, held), reduce.weight, reduce.bias).relu_()
+        gates = functional.linear(hidden, expand.weight, expand.bias) > 0
         if self.shared.executed is not None:
             self.shared.executed.empty[self.name] += int((~gates.any(1)).sum())
         return gates
@@ -94,16 +98,16 @@ class SparseConvolution(nn.Module):
         self, values: Tensor, held: Selection | None, gates: Tensor | None, choice: Choice
     ) -> tuple[Tensor, Selection | None]:
         """The output as `choice` says, for given gates."""
-        if choice.method == "dense":
-            output = self._convolve(widened(values, held), None, None, choice.order)
-            return (output if gates is None else output * gates[:, :, None, None].to(output.dtype)), None
-        if choice.method == "rows":
+        if choice.method in ("dense", "rows"):
             values, held = widened(values, held), None
         if gates is None:
             return self._convolve(values, held, None, choice.order), None
+        if choice.method in ("dense", "columns"):
+            output = self._convolve(values, held, None, choice.order)
+            return output * gates[:, :, None, None].to(output.dtype), None
         if choice.method == "groups" and len(values) > 1:
             return self._in_groups(values, held, gates, choice.order), None
-        selected = select(gates[0] if len(gates) == 1 else gates.any(0))
+        selected = select(gates.view(-1) if len(gates) == 1 else gates.any(0))
         output = self._convolve(values, held, selected, choice.order)
         if len(gates) > 1:
             output = output * _columns(gates, selected)[:, :, None, None].to(output.dtype)
@@ -146,11 +150,12 @@ class SparseConvolution(nn.Module):
         return weight.permute(0, 3, 1, 2)
 
     def _gathered_contiguous(self, rows: Selection | None, columns: Selection | None) -> Tensor:
-        if rows is not None and columns is not None and self.area > 1:
+        if columns is not None and self.area > 1:
             # One look-up of kernels: it moves what is needed, once; two selections move whole filters first.
-            kernels = (rows.index[:, None] * self.channels + columns.places).view(-1)
+            index = self.every if rows is None else rows.index.int()
+            kernels = (index[:, None] * self.channels + columns.places.int()).view(-1)
             found = functional.embedding(kernels, self.weight.view(-1, self.area))
-            return found.view(len(rows.index), len(columns.places), *self.weight.shape[2:])
+            return found.view(len(index), len(columns.places), *self.weight.shape[2:])
         weight = self.weight[:-1] if rows is None else self.weight.index_select(0, rows.index)
         return weight if columns is None else weight.index_select(1, columns.places)
 

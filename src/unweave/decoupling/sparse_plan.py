@@ -9,12 +9,13 @@ from typing import Literal, get_args
 from unweave.errors import SettingError
 from unweave.tables import Table
 
-Method = Literal["dense", "rows", "both", "groups"]
+Method = Literal["dense", "rows", "columns", "both", "groups"]
 """What a convolution computes.
 
 dense   all filters on all channels, then the gates multiply
 rows    the filters that at least one input of the batch selects, on all channels
-both    these filters, on the channels that can be non-zero for at least one input of the batch
+columns all filters, on the channels that can be non-zero for at least one input of the batch; then the gates multiply
+both    the filters of `rows` on the channels of `columns`
 groups  as `both`, separately for every set of inputs that select the same filters
 """
 

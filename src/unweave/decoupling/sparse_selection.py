@@ -16,7 +16,7 @@ are built once; on processors with 512-bit vectors the filters added cost nothin
 
 @dataclass(frozen=True)
 class Selection:
-    """Which of `channels` channels a compact value holds: `index` `[held]` (int32), of which `count` are meant and the
+    """Which of `channels` channels a compact value holds: `index` `[held]`, of which `count` are meant and the
     others round up. Those added are exactly zero, and have the index `channels`."""
 
     index: Tensor
@@ -33,13 +33,12 @@ class Selection:
 
 def select(union: Tensor) -> Selection | None:
     """The channels where `union` `[channels]` is true; None where all are."""
-    found = union.nonzero().view(-1)
-    count, channels = len(found), len(union)
+    count, channels = int(union.sum()), len(union)
     if count == channels:
         return None
     rounded = min(max(-(-count // MULTIPLE), 1) * MULTIPLE, channels)
-    index = functional.pad(found, (0, rounded - count), value=channels)
-    return Selection(index.int(), channels, count)
+    index = torch.nonzero_static(union, size=rounded, fill_value=channels).view(-1)
+    return Selection(index, channels, count)
 
 
 def widened(values: Tensor, selection: Selection | None) -> Tensor:
@@ -88,7 +87,7 @@ def concatenate(
     total, start, count, parts = sum(channels), 0, 0, []
     for selection, width in zip(held, channels, strict=True):
         if selection is None:
-            part = torch.arange(start, start + width, dtype=torch.int32, device=joined.device)
+            part = torch.arange(start, start + width, device=joined.device)
         else:
             part = torch.where(selection.index < width, selection.index + start, total)
         parts.append(part)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import get_args
 
 import torch
 from torch import Tensor, fx
 
 from unweave.decoupling.sparse_convolution import Shared, SparseConvolution
-from unweave.decoupling.sparse_plan import Batches, Choice, Plan
+from unweave.decoupling.sparse_plan import Batches, Choice, Method, Order, Plan
 from unweave.decoupling.sparse_selection import Selection, widened
 
 _REPEATS = 3
@@ -82,9 +83,9 @@ def _stopwatch(
 def _candidates(gates: Tensor | None, batch: int) -> list[Choice]:
     """What can pay. A layer without gates can only leave out input channels."""
     if gates is None:
-        return [Choice("dense"), Choice("both")]
-    found = [Choice("dense"), Choice("rows"), Choice("both"), Choice("rows", "contiguous"), Choice("both", "contiguous")]
-    return found if batch == 1 else [*found, Choice("groups"), Choice("groups", "contiguous")]
+        return [Choice("dense"), Choice("columns"), Choice("columns", "contiguous")]
+    methods: list[Method] = ["rows", "columns", "both"] if batch == 1 else ["rows", "columns", "both", "groups"]
+    return [Choice("dense"), *(Choice(method, order) for method in methods for order in get_args(Order))]
 
 
 def _batches(module: fx.GraphModule, example: Tensor) -> Batches:
