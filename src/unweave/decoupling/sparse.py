@@ -19,7 +19,7 @@ from unweave.network.graph import NetworkGraph
 
 
 class SparseNetwork(nn.Module):
-    """Computes what a decoupled network computes in evaluation mode, but only its selected filters, on only the channels
+    """Computes what a decoupled network does in evaluation mode, but only its selected filters, on only the channels
     that can be non-zero: `forward(images)` -> class scores `[batch, classes]`.
 
     Made by `DecoupledNetwork.sparse`. It has weights of its own, folded with the norms, and does not follow later
@@ -40,14 +40,29 @@ class SparseNetwork(nn.Module):
             folded = channels_last(fold_batch_norms(captured))
             self.network, self._convolutions = sparse_graph(folded, layers, controllers, self._shared)
             self.network.eval()
-            if isinstance(plan, str):
-                plan = Plan.same(self.layer_names, Choice(plan))
             if plan is None:
                 device = captured.device
                 plan = measured_plan(self.network, self._convolutions, self._shared, _placed(example.to(device)))
+        self.plan = plan
+
+    @property
+    def plan(self) -> Plan:
+        """How each convolution is computed. Another plan, or one method for all layers, may be put in its place.
+
+        Raises
+        ------
+        SettingError
+            If the method is unknown, or the plan is for other layers.
+        """
+        return self._plan
+
+    @plan.setter
+    def plan(self, plan: Plan | Method) -> None:
+        if isinstance(plan, str):
+            plan = Plan.same(self.layer_names, Choice(plan))
         plan.check(self.layer_names)
         use(self._convolutions, plan)
-        self.plan = plan
+        self._plan = plan
 
     @property
     def layer_names(self) -> tuple[str, ...]:

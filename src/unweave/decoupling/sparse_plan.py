@@ -78,7 +78,9 @@ class Plan:
             wrong = sorted(set(layers) ^ set(given))
             if wrong:
                 what = "leaves out" if wrong[0] in layers else "has the unknown layer"
-                raise SettingError(f"the plan ({kind}) {what} {wrong[0]!r}; plan one choice for each of: {list(layers)}")
+                raise SettingError(
+                    f"the plan ({kind}) {what} {wrong[0]!r}; plan one choice for each of: {list(layers)}"
+                )
 
     @property
     def table(self) -> Table:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 MULTIPLE = 16
 """Channel counts are rounded up to a multiple of this. So shapes repeat from input to input and the backend's kernels
@@ -47,9 +46,9 @@ def widened(values: Tensor, selection: Selection | None) -> Tensor:
         return values
     batch, _, tall, wide = values.shape
     order = torch.channels_last if _is_channels_last(values) else torch.contiguous_format
-    zeros = torch.zeros(
-        (batch, selection.channels, tall, wide), dtype=values.dtype, device=values.device
-    ).contiguous(memory_format=order)
+    zeros = torch.zeros((batch, selection.channels, tall, wide), dtype=values.dtype, device=values.device).contiguous(
+        memory_format=order
+    )
     return _add_into(zeros, values, selection)
 
 
