@@ -4,8 +4,8 @@
 
 torchvision's ResNet-18 with random weights; the controlling modules get random weights too, scaled so that every input
 selects about `keep` of the filters, many of them other ones. Norms are folded on both sides. The original runs in both
-memory orders, and the faster one counts. Variants take turns, image after image (batches of 1, 8 and 32); nothing is kept
-from one image to the next. Time ratio: original / sparse, medians of what was measured; arithmetic ratio: original /
+memory orders, and the faster one counts. Variants take turns, batch after batch (of 1, 8 and 32); nothing is kept from
+one image to the next. Time ratio: original / sparse, medians of what was measured; arithmetic ratio: original /
 decoupled multiply-accumulates, controlling modules included.
 """
 
@@ -63,7 +63,7 @@ class Timed(fx.Interpreter):
 
 
 def per_layer(original, order, sparse, images):
-    """Median milliseconds of every convolution in both (weights gathered and gates computed inside), and of the rest."""
+    """Median milliseconds of every convolution in both (gates and gathering of weights inside), and of the rest."""
     ours, theirs = Timed(sparse.network), Timed(original)
     for image in images.split(1):
         ours.run(image.contiguous(memory_format=torch.channels_last))
@@ -110,10 +110,10 @@ def main() -> None:
         cost = decoupled.multiply_accumulates(images)
         folded = fold_batch_norms(capture(network, images[:2]))
         contiguous, last = folded.module(), channels_last(folded).module()
+        wanted = torch.cat([decoupled(part) for part in images.split(8)])
         results, raw = {}, {}
         for batch in BATCHES:
             sparse = decoupled.sparse(images[: max(batch, 4)])
-            wanted = torch.cat([decoupled(part) for part in images.split(8)])
             found = torch.cat([sparse(part) for part in images.split(batch)])
             variants = {
                 "original, contiguous": (contiguous, torch.contiguous_format),
@@ -152,9 +152,7 @@ def main() -> None:
         }
         for name, row in rows.items()
     }
-    dense = {
-        name: row for name, row in decouple(network, images[:2]).multiply_accumulates(images[:1]).per_layer.items()
-    }
+    dense = decouple(network, images[:2]).multiply_accumulates(images[:1]).per_layer
     for name, row in by_layer.items():
         row["arithmetic_ratio"] = float(dense[name][0]) / row["multiply_accumulates"]
         row["time_ratio_over_arithmetic_ratio"] = row["time_ratio"] / row["arithmetic_ratio"]
