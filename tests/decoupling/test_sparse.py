@@ -48,7 +48,8 @@ class PreActivation(nn.Module):
 
 
 class Odd(nn.Module):
-    """What cannot go on compact: a product, a sigmoid, a grouped convolution, a slice, a sum of two gated values."""
+    """What cannot go on compact: a product, a sigmoid, a grouped convolution, a slice, a sum of two gated values,
+    a sum of which one part is read again."""
 
     def __init__(self):
         super().__init__()
@@ -57,9 +58,9 @@ class Odd(nn.Module):
         self.last, self.classifier = nn.Conv2d(4, 4, 1), nn.Linear(4, 3)
 
     def forward(self, images):
-        values = self.stem(images)
+        values = torch.relu(self.stem(images))
         left, right = self.left(values), self.right(values)
-        values = self.grouped(torch.sigmoid(left) * right + (left + right))
+        values = self.grouped(torch.sigmoid(left) * right + (left + right) + (values + left) * values)
         values = self.mixed(torch.cat([values, values[:, :2]], 1))
         return self.classifier(self.last(nn.functional.prelu(values, torch.full((4,), 0.1))).mean((2, 3)))
 

@@ -17,6 +17,7 @@ from unweave.network.graph import NetworkGraph, concrete_shape, gives_tensor, op
 from unweave.network.operations import Effect, operation_of
 
 aten = torch.ops.aten
+_NEW_MEMORY = ("conv2d", "relu", "add")
 _SETTINGS = ("stride", "padding", "dilation", "groups")
 
 
@@ -97,7 +98,8 @@ class _Rewriting:
             assert isinstance(left, fx.Node)
             assert isinstance(right, fx.Node)
             arguments = (self.values[left], self.held.get(left), self.values[right], self.held.get(right))
-            self.values[node] = self.graph.call_function(add, arguments)
+            spent = tuple(value not in self.held and _is_spent(value, node) for value in (left, right))
+            self.values[node] = self.graph.call_function(add, (*arguments, spent))
             self._mark_widened(*sources)
         elif sources and _joins_channels(node):
             self._concatenate(node)
@@ -145,6 +147,13 @@ def _is_map(node: fx.Node) -> bool:
     """Whether the value is one tensor `[batch, channels, height, width]`."""
     shape = concrete_shape(node) if gives_tensor(node) else None
     return shape is not None and len(shape) == 4
+
+
+def _is_spent(value: fx.Node, reader: fx.Node) -> bool:
+    """Whether `reader` reads `value` last, and what made or read it before has no memory in common with it."""
+    others = [user for user in value.users if user is not reader]
+    fresh = all(node.op == "call_function" and operation_name(node) in _NEW_MEMORY for node in (value, *others))
+    return fresh and all(user < reader for user in others)
 
 
 def _is_sum(node: fx.Node) -> bool:

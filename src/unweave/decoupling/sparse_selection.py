@@ -52,15 +52,22 @@ def widened(values: Tensor, selection: Selection | None) -> Tensor:
     return _add_into(zeros, values, selection)
 
 
-def add(left: Tensor, left_held: Selection | None, right: Tensor, right_held: Selection | None) -> Tensor:
-    """The sum of two values of the same full shape, each compact or not."""
+def add(
+    left: Tensor,
+    left_held: Selection | None,
+    right: Tensor,
+    right_held: Selection | None,
+    spent: Sequence[bool] = (False, False),
+) -> Tensor:
+    """The sum of two values of the same full shape, each compact or not. A value that is `spent` (no one reads it
+    again, and its memory is no one else's) may be changed."""
     if left_held is not None and right_held is not None:
-        left, left_held = widened(left, left_held), None
+        left, left_held, spent = widened(left, left_held), None, (True, False)
     if left_held is not None:
-        left, left_held, right, right_held = right, right_held, left, left_held
+        left, left_held, right, right_held, spent = right, right_held, left, left_held, spent[::-1]
     if right_held is None:
         return left + right
-    return _add_into(left.clone(), right, right_held)
+    return _add_into(left if spent[0] else left.clone(), right, right_held)
 
 
 def _add_into(full: Tensor, values: Tensor, selection: Selection) -> Tensor:
