@@ -69,7 +69,24 @@ KINDS = (Chain, Residual, Dense, Wide, PreActivation, Odd)
 
 
 def decoupled_of(kind):
-    return choosy(decouple(settled(kind()), IMAGES))
+    decoupled = choosy(decouple(settled(kind()), IMAGES))
+    return centred(decoupled) if kind is PreActivation else decoupled
+
+
+def centred(decoupled):
+    """Every filter is selected for some of the images, and not for others."""
+
+    def centre(module, arguments, output):
+        middle = output.mean(0)
+        module.bias.data -= middle
+        return output - middle
+
+    hooks = [layer.controller.expand.register_forward_hook(centre) for layer in decoupled.controlled.values()]
+    with torch.no_grad():
+        decoupled(IMAGES)
+    for hook in hooks:
+        hook.remove()
+    return decoupled
 
 
 @functools.cache
