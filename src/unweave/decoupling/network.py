@@ -14,6 +14,8 @@ from unweave.data.labelled import Data, LabelledImages
 from unweave.decoupling.controlled import ControlledConvolution, Pass, Record
 from unweave.decoupling.cost import MultiplyAccumulates, count
 from unweave.decoupling.layers import Layer, layers_of
+from unweave.decoupling.sparse import SparseNetwork
+from unweave.decoupling.sparse_plan import Method, Plan
 from unweave.errors import SettingError
 from unweave.network.capture import capture
 from unweave.network.class_scores import pick_class_scores
@@ -192,6 +194,28 @@ class DecoupledNetwork(nn.Module):
         """What each of `images` takes, layer by layer, controlling modules included."""
         captured = capture(self.plain(), images[:1].expand(2, *images.shape[1:]), self.logits)
         return count(captured, self.layers, self.gates(images), len(images))
+
+    def sparse(self, example: Tensor, plan: Plan | Method | None = None) -> SparseNetwork:
+        """A copy for inference that computes, for every input, only the selected filters on only the channels that can
+        be non-zero. Its class scores equal this network's in evaluation mode to float tolerance.
+
+        Parameters
+        ----------
+        example
+            Images `[batch, channels, height, width]`, best as many as will be given at a time: what is fastest for each
+            layer is measured on them, with as many threads as torch uses now.
+        plan
+            How each layer is computed: the `plan` of another sparse copy, or one method for all layers ("dense",
+            "rows", "both", "groups"). Nothing is measured then.
+
+        Raises
+        ------
+        SettingError
+            If the plan has an unknown method or is for other layers.
+        """
+        captured = capture(self.plain(), example[:1].expand(2, *example.shape[1:]), self.logits)
+        controllers = {name: layer.controller for name, layer in self.controlled.items()}
+        return SparseNetwork(captured, self.layers, controllers, example, plan)
 
 
 def decouple(
