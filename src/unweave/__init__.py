@@ -15,6 +15,7 @@ _WHERE = {
     "disentangle": "unweave.search.disentangle",
     "find_sites": "unweave.network.sites",
     "restrict": "unweave.paths.restrict",
+    "route": "unweave.search.route",
     "similarity": "unweave.analysis.similarity",
     "specificity": "unweave.analysis.specificity",
     "usage": "unweave.analysis.usage",

@@ -11,6 +11,7 @@ from unweave.paths import Paths as Paths
 from unweave.paths import Rows as Rows
 from unweave.paths.restrict import restrict as restrict
 from unweave.search.disentangle import disentangle as disentangle
+from unweave.search.route import route as route
 from unweave.tables import Table as Table
 
 __version__: str

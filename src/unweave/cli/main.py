@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from unweave.cli import analyse, demo, disentangle, sites
+from unweave.cli import analyse, demo, disentangle, route, sites
 from unweave.errors import UnweaveError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("sites")(sites.sites)
 app.command("disentangle")(disentangle.disentangle)
+app.command("route")(route.route)
 app.command("analyse")(analyse.analyse)
 
 
