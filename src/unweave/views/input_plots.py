@@ -44,8 +44,17 @@ def plot_filter_states(table: Table) -> Figure:
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set_ylabel("share of the layer's filters")
     label_sites(axes, table["site"])
-    shown = {"loc": "outside upper left", "ncols": 3, "columnspacing": 1.2, "handlelength": 1.2}
-    figure.legend(*axes.get_legend_handles_labels(), frameon=False, fontsize=8, **shown)
+    handles, words = axes.get_legend_handles_labels()
+    figure.legend(
+        handles,
+        words,
+        loc="outside upper left",
+        ncols=3,
+        columnspacing=1.2,
+        handlelength=1.2,
+        frameon=False,
+        fontsize=8,
+    )
     return figure
 
 
@@ -92,5 +101,14 @@ def _name_groups(axes: Axes, result: Embedding) -> None:
     for index, name in result.class_names.items():
         points = result.coordinates[result.labels == index]
         middle = points[np.abs(points - np.median(points, 0)).sum(1).argmin()]
-        place = {"xytext": (0, 5), "textcoords": "offset points", "ha": "center", "va": "bottom"}
-        axes.annotate(short(name, 18), middle, fontsize=9, path_effects=outline, parse_math=False, **place)
+        axes.annotate(
+            short(name, 18),
+            middle,
+            xytext=(0, 5),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=9,
+            path_effects=outline,
+            parse_math=False,
+        )
