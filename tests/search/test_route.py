@@ -187,5 +187,5 @@ def test_an_unknown_site_is_refused(problem):
 
 def test_a_network_with_one_class_score_is_refused():
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 1))
-    with pytest.raises(DataError, match="one class score; there is no prediction to keep"):
+    with pytest.raises(CaptureError, match="one output z, so there are no classes to tell apart"):
         route(network, torch.randn(2, 3, 8, 8))

@@ -1,6 +1,5 @@
 """Routing in a run folder: stopped anywhere it goes on to the same bytes."""
 
-import json
 import warnings
 
 import numpy as np
@@ -136,9 +135,15 @@ def test_a_folder_of_another_method_is_refused(problem, tmp_path):
         run(problem, tmp_path)
 
 
-@pytest.mark.parametrize("content", ['{"schema_version":1}', '{"schema_version":1,"asked":3}'])
-def test_a_damaged_record_is_refused(problem, tmp_path, content):
-    (tmp_path / "run.json").write_text(content)
+def test_a_search_in_a_folder_of_routing_is_refused(problem, tmp_path):
+    run(problem, tmp_path)
+    with pytest.raises(RunError, match="was begun with method = 'route', this call has 'disentangle'"):
+        disentangle(*small_problem(torch.float32), beta=0.3, classes=[0], passes=1, run=tmp_path)
+
+
+@pytest.mark.parametrize("record", [{}, {"asked": 3}])
+def test_a_record_without_what_was_asked_is_refused(problem, tmp_path, record):
+    RunFolder(tmp_path).begin(record)
     with pytest.raises(RunError, match=r"run\.json is damaged \(no asked\)"):
         run(problem, tmp_path)
 
@@ -147,10 +152,9 @@ def test_a_damaged_division_is_refused(problem, steps, tmp_path):
     steps.restart(stop_at=1)
     with pytest.raises(Stopped):
         run(problem, tmp_path)
-    record = json.loads((tmp_path / "run.json").read_text())
-    (tmp_path / "run.json").write_text(json.dumps({**record, "plan": {"batch": "many", "threads": 1}}))
+    RunFolder(tmp_path).begin({**RunFolder(tmp_path).read_record(), "plan": {"batch": "many", "threads": 1}})
     steps.restart()
-    with pytest.raises(RunError, match=r"run\.json is damaged"):
+    with pytest.raises(RunError, match=r"run\.json is damaged \(invalid literal"):
         run(problem, tmp_path)
 
 

@@ -105,7 +105,7 @@ def route(
 
 def _show(paths: Paths, run: RunFolder, *, json: bool) -> None:
     shares, kept = paths.kept().mean(0), paths.manifest["masks_keep_prediction"]
-    counts = [float(mask.sum(1).float().mean()) for mask in paths.masks.values()]
+    counts = [float(mask.sum(1).double().mean()) for mask in paths.masks.values()]
     if json:
         found = {
             "inputs": len(paths),

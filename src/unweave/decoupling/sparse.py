@@ -76,7 +76,7 @@ class SparseNetwork(nn.Module):
         if len(images) <= 1 or self.plan.batches == "together":
             scores: Tensor = self.network(images)
             return scores
-        return torch.cat([self.network(image) for image in images.split(1)])
+        return torch.cat([self.network(image) for image in torch.split(images, 1)])
 
     @contextmanager
     def counting(self) -> Iterator[Executed]:

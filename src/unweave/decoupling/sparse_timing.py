@@ -32,7 +32,7 @@ def measured_plan(
     shortest counts, averaged over inputs. What is then needed to go on with all channels belongs to the layer. In the
     second round values flow as the first one chose.
     """
-    single, alone = _choices(module, convolutions, shared, list(example[:_SINGLE_INPUTS].split(1)))
+    single, alone = _choices(module, convolutions, shared, list(torch.split(example[:_SINGLE_INPUTS], 1)))
     together, joint = (single, {}) if len(example) == 1 else _choices(module, convolutions, shared, [example])
     use(convolutions, Plan(single, together))
     return Plan(single, together, _batches(module, example), _described(alone, joint))
@@ -90,7 +90,7 @@ def _candidates(gates: Tensor | None, batch: int) -> list[Choice]:
 
 def _batches(module: fx.GraphModule, example: Tensor) -> Batches:
     """Whether the examples are faster together or one by one."""
-    ways: dict[Batches, list[Tensor]] = {"together": [example], "each": list(example.split(1))}
+    ways: dict[Batches, list[Tensor]] = {"together": [example], "each": list(torch.split(example, 1))}
     seconds: dict[Batches, float] = dict.fromkeys(ways, float("inf"))
     for _ in range(_REPEATS):
         for way, batches in ways.items():

@@ -21,11 +21,12 @@ from unweave.progress import progress
 from unweave.runs.folder import RunFolder
 from unweave.runs.identity import check_images, check_same
 from unweave.search.messages import warn_of_damage
-from unweave.search.plan import _rows_per_batch as images_per_batch
+from unweave.search.plan import fastest_rows_per_batch
 from unweave.search.preparation import Prepared, prepare
 from unweave.search.routing_cost import RoutingCost, estimate_routing
 from unweave.search.routing_gates import Descent, by_site, find_routes
 from unweave.search.routing_sites import routing_sites
+from unweave.search.search import METHOD as DISENTANGLE
 from unweave.search.tasks import torch_threads
 from unweave.versions import versions
 
@@ -108,10 +109,7 @@ class Routing:
         if sites is None:
             example = self.images.images(np.repeat(self.images.intact(1), 2))
             sites = routing_sites(capture(self.network, example, self.logits), self.logits)
-        prepared = prepare(self.network, self.images, sites, self.device, self.logits)
-        if prepared.captured.classes < 2:
-            raise DataError("the network has one class score; there is no prediction to keep")
-        return prepared
+        return prepare(self.network, self.images, sites, self.device, self.logits)
 
     @cached_property
     def division(self) -> Division:
@@ -122,7 +120,7 @@ class Routing:
             except (TypeError, KeyError, ValueError, AttributeError) as error:
                 assert self.folder is not None
                 raise RunError(f"{self.folder.record_file} is damaged ({error}); give another folder") from error
-        return Division(self.batch or images_per_batch(self.prepared, 1), torch.get_num_threads())
+        return Division(self.batch or fastest_rows_per_batch(self.prepared, 1), torch.get_num_threads())
 
     @cached_property
     def batches(self) -> list[np.ndarray]:
@@ -197,7 +195,7 @@ class Routing:
         if missing:
             raise RunError(f"{self.folder.record_file} is damaged (no {missing[0]}); give another folder")
         # First, because no setting of another method compares with one of this.
-        check_same(where, {"method": record["asked"].get("method", "disentangle")}, {"method": METHOD})
+        check_same(where, {"method": record["asked"].get("method", DISENTANGLE)}, {"method": METHOD})
         given = self._record()
         check_same(where, record["asked"], given["asked"])
         check_fingerprint(given["network"], record["network"], f"the run in {where} was begun with")

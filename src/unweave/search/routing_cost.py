@@ -8,8 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from unweave.search.cost import _duration as duration
-from unweave.search.cost import _size as size
+from unweave.search.cost import duration, size
 from unweave.search.preparation import Prepared
 from unweave.search.routing_gates import Descent, find_routes
 

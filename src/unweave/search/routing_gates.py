@@ -18,6 +18,9 @@ from unweave.network.tapping import Multiplier, check_finite
 from unweave.search.preparation import Prepared
 from unweave.search.reference import observe
 
+_LARGEST = 1e30
+"""Settings stay well within what a float32 holds."""
+
 
 @dataclass(frozen=True)
 class Descent:
@@ -39,14 +42,14 @@ class Descent:
         if isinstance(self.steps, bool) or not isinstance(self.steps, numbers.Integral) or self.steps < 1:
             raise SettingError(f"steps must be a whole number of at least 1, found {self.steps!r}")
         for name, least, most in (
-            ("rate", 0.0, math.inf),
+            ("rate", 0.0, _LARGEST),
             ("momentum", 0.0, 1.0),
-            ("weight", 0.0, math.inf),
-            ("bound", 1.0, math.inf),
+            ("weight", 0.0, _LARGEST),
+            ("bound", 1.0, _LARGEST),
         ):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, numbers.Real) or not least <= value < most:
-                upper = "" if most == math.inf else f" and below {most:g}"
+                upper = f" and below {most:g}"
                 raise SettingError(f"{name} must be a number of at least {least:g}{upper}, found {value!r}")
             object.__setattr__(self, name, float(value))
         if self.rate == 0:
