@@ -1,5 +1,6 @@
 """Whole-or-nothing writes, canonical JSON and digests."""
 
+import errno
 import hashlib
 import json
 import os
@@ -96,3 +97,15 @@ def test_digest_takes_texts_and_any_bytes():
 @given(st.lists(st.binary(max_size=4), max_size=4), st.lists(st.binary(max_size=4), max_size=4))
 def test_digest_tells_apart_where_parts_end(first, second):
     assert (digest(*first) == digest(*second)) is (first == second)
+
+
+def test_what_is_written_is_read_by_whom_the_system_lets(tmp_path):
+    (tmp_path / "usual").touch()
+    with replacing(tmp_path / "result") as draft:
+        draft.touch(mode=0o600)
+    assert (tmp_path / "result").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_a_full_disk_is_told_with_the_file_that_could_not_be_written(tmp_path):
+    with pytest.raises(OSError, match=r"No space left on device: '.*result.txt'"), replacing(tmp_path / "result.txt"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -27,9 +27,23 @@ def replacing(target: str | Path) -> Iterator[Path]:
         yield draft
         with draft.open("rb") as written:
             os.fsync(written.fileno())
+        draft.chmod(_MODE)  # some libraries write files that nobody else may read
         os.replace(draft, target)
+    except OSError as error:
+        if error.filename is None and error.errno is not None:  # a full disk does not say where
+            raise OSError(error.errno, error.strerror, str(target)) from error
+        raise
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _usual_mode() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+_MODE = _usual_mode()
 
 
 def write_text(target: str | Path, text: str) -> Path:

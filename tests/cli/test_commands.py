@@ -124,6 +124,10 @@ def test_analyse_refuses_the_run_after_its_network_changed(unweave, user_file, r
         (("disentangle", "{file}:network", "digits", "--out", "{out}", "--device", "moon"), "device 'moon'"),
         (("disentangle", "{file}:network", "digits", "--out", "{out}", "--augment", "x"), "no augmentation 'x'"),
         (("analyse", "{out}"), "not a run folder"),
+        (("disentangle", "{file}:network"), "Missing argument 'TRAIN'; see: unweave disentangle --help"),
+        (("disentangle", "{file}:network", "digits", "--out", "{out}", "--passes", "x"), "'x' is not a valid int"),
+        (("disentangle", "{file}:network", "digits", "--out", "{out}", "--nope"), "No such option: --nope"),
+        (("disentagle",), "No such command 'disentagle'"),
     ],
     ids=lambda value: " ".join(map(str, value[:2])) if isinstance(value, tuple) else "",
 )
@@ -252,3 +256,39 @@ def test_ctrl_c_ends_with_one_line_that_says_how_to_go_on(unweave, user_file, tm
     ran = unweave("disentangle", *arguments)
     assert (ran.status, ran.out) == (130, "")
     assert ran.err == "unweave: stopped; what a run folder holds is kept: repeat the command to go on\n"
+
+
+def test_a_run_that_left_images_out_is_not_gone_on_with_strictly(unweave, user_file, tmp_path):
+    out = tmp_path / "run"
+    typed = ("disentangle", f"{user_file}:network", "digits", "--out", out, *SEARCH)
+    assert unweave(*typed).status == 0
+    before = (out / "inputs.json").read_bytes()
+    ran = unweave(*typed, "--strict")
+    assert ran.status == 2
+    assert "was begun with strict = False, this call has True" in ran.err
+    assert (out / "inputs.json").read_bytes() == before
+
+
+def test_a_dry_run_of_a_finished_search_has_nothing_to_do_and_writes_nothing(unweave, user_file, tmp_path):
+    out = tmp_path / "run"
+    typed = ("disentangle", f"{user_file}:network", "digits", "--out", out, *SEARCH)
+    assert unweave(*typed).status == 0
+    before = {file: file.stat().st_mtime_ns for file in out.rglob("*")}
+    assert unweave(*typed, "--dry-run").out == "nothing is left to do\n"
+    assert json.loads(unweave(*typed, "--dry-run", "--json").out)["seconds"] == 0
+    assert {file: file.stat().st_mtime_ns for file in out.rglob("*")} == before
+
+
+def test_an_unfinished_run_is_not_measured_but_told_to_be_finished(unweave, tmp_path):
+    (tmp_path / "run.json").write_text("{}")
+    ran = unweave("analyse", tmp_path)
+    assert ran.status == 2
+    assert "its search has not finished; repeat the command that began it" in ran.err
+
+
+def test_a_run_made_from_python_says_why_the_command_cannot_measure_it(unweave, tmp_path):
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "paths.safetensors").touch()
+    ran = unweave("analyse", tmp_path)
+    assert ran.status == 2
+    assert "made from Python; measure it there" in ran.err

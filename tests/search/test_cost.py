@@ -87,3 +87,7 @@ def test_a_cost_is_read_with_its_units(seconds, memory, shown):
 def test_the_elbow_s_visits_are_said_where_there_are_some():
     text = str(Cost(images=10, rows=2, passes=3, visits=75, seconds=1, memory=1, disk=1))
     assert text.startswith("2 rows, 10 images x 3 passes, 45 visits more for the elbow: about 1 s")
+
+
+def test_of_a_finished_search_nothing_is_left():
+    assert str(Cost.nothing()) == "nothing is left to do"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_type_hints
 
 import typer
 
-from unweave.cli.options import DATA_HELP, Device, Json
+from unweave.cli.options import DATA_HELP, Device, Json, Strict
 from unweave.cli.output import print_json, print_line, print_table
 from unweave.errors import RunError
 
@@ -31,6 +32,7 @@ def analyse(
         str | None, typer.Option(help=f"Images to measure on ({DATA_HELP}). Default: the run's --validation.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the random controls. Default: the run's.")] = None,
+    strict: Strict = False,
     device: Device = None,
     json: Json = False,
 ) -> None:
@@ -52,6 +54,8 @@ def analyse(
     from unweave.runs.folder import RunFolder
 
     folder = RunFolder(run)
+    if folder.begun:
+        folder.finished_paths()  # says so if it is not finished
     inputs, recorded_seed = _recorded(folder)
     paths = Paths.load(folder.finished_paths())
     spec = data or inputs.validation
@@ -63,7 +67,7 @@ def analyse(
     if spec is not None and any(name in NEEDS_IMAGES for name in names):
         network = inputs.network()
         paths.check(network)
-        images = inputs.images(spec, network, train=False)
+        images = replace(inputs, strict=strict).images(spec, network, train=False)
     subject = Subject(paths, network, images, recorded_seed if seed is None else seed, device=device)
     measured = run_measures(names, subject, folder)
     files = [str(file) for one in measured for file in one.files] + [str(f) for f in draw_elbow(paths, folder)]

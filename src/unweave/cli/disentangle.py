@@ -91,6 +91,7 @@ def disentangle(
     from unweave.pipeline.measures import draw_elbow
     from unweave.pipeline.rows import class_indices, read_groups
     from unweave.runs.folder import RunFolder
+    from unweave.search.cost import Cost
     from unweave.search.search import Search
     from unweave.search.settings import Settings
 
@@ -133,15 +134,20 @@ def disentangle(
     )
     if search.finished:
         sys.stderr.write(f"unweave: {out} holds this search already, finished\n")
+        if dry_run:
+            nothing = Cost.nothing()
+            print_json(nothing.as_dict()) if json else print_line(str(nothing))
+            return
     else:
         cost = search.cost()
         if dry_run:
             print_json(cost.as_dict()) if json else print_line(str(cost))
             return
         if sys.stderr.isatty() or cost.seconds > _LONG:
-            sys.stderr.write(f"unweave: {'going on with' if search.begun else 'searching'} {cost}\n")
+            sys.stderr.write(f"unweave: {'going on; the whole search: ' if search.begun else 'searching '}{cost}\n")
     paths = search.run()
-    run.write_inputs({"inputs": inputs.as_settings(), "seed": seed})
+    if not run.has_inputs:
+        run.write_inputs({"inputs": inputs.as_settings(), "seed": seed})
     _show(paths, run, draw_elbow(paths, run), json=json)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 
@@ -31,7 +31,7 @@ def run() -> None:
     """The entry point: bad input ends with one line on standard error and exit status 2."""
     warnings.showwarning = _show_warning
     try:
-        app()
+        status = app(sys.argv[1:] or ["--help"], prog_name="unweave", standalone_mode=False)
     except (UnweaveError, OSError) as error:
         _end_with(str(error))
     except MemoryError as error:
@@ -40,10 +40,20 @@ def run() -> None:
         if not str(error).startswith(_KNOWN):
             raise
         _end_with(f"{error}; what a run folder holds is kept: repeat the command to go on")
-    except SystemExit as ended:
-        if ended.code == _INTERRUPTED:  # typer makes this of Ctrl-C, without a word
-            _end_with("stopped; what a run folder holds is kept: repeat the command to go on", _INTERRUPTED)
-        raise
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        _end_with(_usage(error))
+    if status == _INTERRUPTED:  # typer makes this of Ctrl-C, without a word
+        _end_with("stopped; what a run folder holds is kept: repeat the command to go on", _INTERRUPTED)
+    sys.exit(status)
+
+
+def _usage(error: Any) -> str:
+    """What is wrong with the options, and where they are explained; typer's own form takes four lines."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "unweave"
+    return f"{error.format_message().rstrip('.')}; see: {command} --help"
 
 
 _INTERRUPTED = 130

@@ -77,6 +77,11 @@ class RunFolder:
         return os.path.isfile(self.paths_file)
 
     @property
+    def begun(self) -> bool:
+        """Whether a search was begun here, finished or not."""
+        return os.path.isfile(self.record_file)
+
+    @property
     def reached(self) -> bool:
         """Whether the folder holds anything that took work."""
         return self.finished or any(self.shards.glob("*"))
@@ -179,6 +184,11 @@ class RunFolder:
         """Keep how the network and the images are opened."""
         _write_json(self.inputs_file, inputs)
 
+    @property
+    def has_inputs(self) -> bool:
+        """Whether it is kept how the network and the images are opened."""
+        return os.path.isfile(self.inputs_file)
+
     def read_inputs(self) -> dict[str, Any]:
         """How the network and the images are opened.
 
@@ -187,7 +197,12 @@ class RunFolder:
         RunError
             If the folder holds no run of the command line's.
         """
-        if not os.path.isfile(self.inputs_file):
+        if not self.has_inputs and self.begun:
+            raise RunError(
+                f"{self.root} does not say how its network and images are opened (no {self.inputs_file.name}): it was "
+                "made from Python; measure it there, or repeat the command that began it"
+            )
+        if not self.has_inputs:
             raise RunError(f"{self.root} is not a run folder (no {self.inputs_file.name}); see: unweave disentangle")
         return _read_json(self.inputs_file)
 

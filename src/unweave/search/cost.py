@@ -36,11 +36,18 @@ class Cost:
     memory: int
     disk: int
 
+    @classmethod
+    def nothing(cls) -> Cost:
+        """Of a search that has finished."""
+        return cls(images=0, rows=0, passes=0, visits=0, seconds=0.0, memory=0, disk=0)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
 
     def __str__(self) -> str:
+        if self == Cost.nothing():
+            return "nothing is left to do"
         others = self.visits - self.images * self.passes
         elbow = f", {others} visits more for the elbow" if others else ""
         return (

@@ -180,7 +180,8 @@ class Search:
     def _identity(self) -> dict[str, Any]:
         """What was asked for, of which network and images."""
         sites = self.sites if isinstance(self.sites, str) else list(self.prepared.sites.names)
-        asked = {**self.settings.record(), "sites": sites, "logits": self.logits, "notes": self.notes}
+        data = {"strict": self.images.strict, "logits": self.logits, "notes": self.notes}
+        asked = {**self.settings.record(), "sites": sites, **data}
         return {"asked": asked, "network": self._network, "data": self._data}
 
     def _machinery(self) -> dict[str, Any]:
