@@ -81,6 +81,7 @@ def test_an_interrupted_command_goes_on_to_the_same_bytes(route, tmp_path, monke
     monkeypatch.setattr(routing, "find_routes", counted.wrapped(routing.find_routes))
     stopped = route("--out", tmp_path / "run", *batched)
     assert (stopped.status, stopped.out) == (130, "")
+    assert "repeat the command to go on" in stopped.err
     counted.restart()
     assert route("--out", tmp_path / "run", *batched).status == 0
     assert counted.calls == 1

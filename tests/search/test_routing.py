@@ -82,9 +82,11 @@ def test_a_checkpoint_of_another_search_is_refused(problem, steps, tmp_path):
 
 def test_a_finished_run_is_read(problem, whole, steps, tmp_path):
     run(problem, tmp_path)
+    (tmp_path / "shards").mkdir()  # as a process leaves it that is killed after its last write
     steps.restart()
     assert run(problem, tmp_path) == whole
     assert steps.calls == 0
+    assert not (tmp_path / "shards").exists()
 
 
 def test_a_run_keeps_the_batches_that_it_began_with(problem, whole, steps, tmp_path):

@@ -149,6 +149,7 @@ class Routing:
                 return self._to_paths(self._parts(None))
             self._refuse_another()
             if self.folder.finished:
+                self.folder.remove_shards()  # of a process that was killed after its last write
                 return Paths.load(self.folder.paths_file)
             record = self._record()
             with self.folder.opened():
