@@ -5,17 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_type_hints
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unweave.cli.options import DATA_HELP, Device, Json, Strict
 from unweave.cli.output import print_json, print_line, print_table
-from unweave.errors import RunError
 
 if TYPE_CHECKING:
-    from unweave.pipeline.inputs import Inputs
-    from unweave.runs.folder import RunFolder
     from unweave.tables import Table
 
 
@@ -41,6 +38,7 @@ def analyse(
     Example: unweave analyse run --measure accuracy
     """
     from unweave.paths import Paths
+    from unweave.pipeline.inputs import recorded_inputs
     from unweave.pipeline.measures import (
         NEEDS_IMAGES,
         Subject,
@@ -56,7 +54,7 @@ def analyse(
     folder = RunFolder(run)
     if folder.begun:
         folder.finished_paths()  # says so if it is not finished
-    inputs, recorded_seed = _recorded(folder)
+    inputs, recorded_seed = recorded_inputs(folder)
     paths = Paths.load(folder.finished_paths())
     spec = data or inputs.validation
     names = measure or applicable(paths, images=spec is not None)
@@ -80,24 +78,6 @@ def analyse(
     if measure is None and spec is None and paths.rows.kind == "class":
         print_line("accuracy and specificity need images: unweave analyse RUN --data DATA")
     print_line(f"{len(files)} files written below {folder.root}")
-
-
-def _recorded(folder: RunFolder) -> tuple[Inputs, int]:
-    """How the run's network and images are opened, and its seed."""
-    from unweave.pipeline.inputs import Inputs
-
-    settings = folder.read_inputs()
-    typed, seed = settings.get("inputs"), settings.get("seed")
-    hints = get_type_hints(Inputs)
-    if not isinstance(typed, dict) or not isinstance(seed, int) or seed < 0:
-        raise RunError(f"{folder.inputs_file} is damaged (no inputs and seed); repeat the command that made the run")
-    for name, value in typed.items():
-        if name not in hints or not isinstance(value, hints[name]):
-            raise RunError(
-                f"{folder.inputs_file} is damaged, or another version's ({name!r} cannot be {value!r}); repeat the "
-                "command that made the run"
-            )
-    return Inputs.from_settings(typed), seed
 
 
 def _print(table: Table, most: int = 25) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from torch import nn
 from torch.utils.data import Dataset
@@ -15,8 +15,9 @@ from unweave.data.digits import Digits
 from unweave.data.folders import first_picture, image_folder, read_class_list
 from unweave.data.labelled import LabelledImages, labelled
 from unweave.data.preprocessing import Transform, preprocessing_named
-from unweave.errors import DataError, SettingError
+from unweave.errors import DataError, RunError, SettingError
 from unweave.network.capture import capture
+from unweave.runs.folder import RunFolder
 from unweave.zoo.models import load_model, published_preprocessing
 from unweave.zoo.user_file import function_in_file, result_in_file
 
@@ -116,6 +117,28 @@ class Inputs:
         outputs = capture(network, example, self.logits_key).classes
         entries = read_class_list(self.classes_file) if self.classes_file else None
         return image_folder(folder, transform, outputs, entries)
+
+
+def recorded_inputs(folder: RunFolder) -> tuple[Inputs, int]:
+    """How the network and images of a run are opened, and its seed.
+
+    Raises
+    ------
+    RunError
+        If the folder holds no run of the command line's, or what it says is damaged.
+    """
+    settings = folder.read_inputs()
+    typed, seed = settings.get("inputs"), settings.get("seed")
+    hints = get_type_hints(Inputs)
+    if not isinstance(typed, dict) or not isinstance(seed, int) or seed < 0:
+        raise RunError(f"{folder.inputs_file} is damaged (no inputs and seed); repeat the command that made the run")
+    for name, value in typed.items():
+        if name not in hints or not isinstance(value, hints[name]):
+            raise RunError(
+                f"{folder.inputs_file} is damaged, or another version's ({name!r} cannot be {value!r}); repeat the "
+                "command that made the run"
+            )
+    return Inputs.from_settings(typed), seed
 
 
 def logits_key(text: str | None) -> str | int | None:
