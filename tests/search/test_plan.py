@@ -83,7 +83,7 @@ def test_augmentation_of_vectors_is_refused():
 
 
 def test_unknown_class_is_refused(small):
-    with pytest.raises(DataError, match="no images of class 7, 9; there are images of 4"):
+    with pytest.raises(DataError, match="no images of class 7, 9; there are images of 4 classes"):
         planned(small, [9, 0, 7])
 
 

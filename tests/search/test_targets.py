@@ -157,7 +157,7 @@ REFUSED = [
     ({"groups": {"cat": [2, 3]}, "classes": [2]}, SettingError, "two rows would be named 'cat'"),
     ({"classes": []}, SettingError, "at least one class"),
     ({"classes": [1, 1]}, SettingError, "each once"),
-    ({"classes": [4]}, DataError, "no images of class 4; there are images of 5"),
+    ({"classes": [4]}, DataError, "no images of class 4; there are images of 5 classes"),
     ({"against": []}, SettingError, "against must list class indices"),
     ({"against": [9]}, SettingError, "against names class 9"),
     ({"classes": [1], "against": [1]}, SettingError, r"'bee' cannot be searched against itself \(class 1\)"),

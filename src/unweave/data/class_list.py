@@ -119,7 +119,9 @@ class FolderNames:
         if matches:
             listed = ", ".join(f"{index}: {entry.wnid or 'no WordNet id'}" for index, entry in sorted(matches.items()))
             raise DataError(f"folder {name!r} names {len(matches)} classes ({listed}); name the folder by its index")
-        raise DataError(f"folder {name!r} is no WordNet id, name or index in the class list")
+        raise DataError(
+            f"folder {name!r} is no WordNet id, name or index in the class list (of {len(self._indices)} classes)"
+        )
 
 
 def names_of(class_list: list[ClassEntry], outputs: int) -> list[str]:

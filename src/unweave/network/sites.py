@@ -177,8 +177,8 @@ def _named_nodes(
         if node is None:
             near = ", ".join(difflib.get_close_matches(name, by_name, 3, 0.3)) or "none"
             raise SiteError(
-                f"no site {name!r} in {captured.network_name}; closest: {near}. `find_sites(network, example)` and "
-                '`find_sites(network, example, level="filter")` list sites'
+                f"no site {name!r} in {captured.network_name}; closest: {near}. `unweave sites` and `find_sites` "
+                "list them, at block level or, with level filter, all"
             )
         if node not in where or where[node].dim is None:
             raise SiteError(f"{name!r} in {captured.network_name} has no channel dimension that could be followed")

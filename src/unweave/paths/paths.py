@@ -265,7 +265,8 @@ class Paths:
         method = self.manifest.get("method", "unknown method")
         kept = sum(int(mask.sum()) for mask in self.masks.values()) / max(1, len(self) * self.sites.channels)
         names = ", ".join(self.rows.names[:4]) + (", ..." if len(self) > 4 else "")
-        kind = "classes" if self.rows.kind == "class" else "inputs"
+        one, many = {"class": ("class", "classes"), "input": ("input", "inputs")}.get(self.rows.kind, ("row", "rows"))
+        kind = one if len(self) == 1 else many
         return (
             f"Paths: {len(self)} {kind} ({names}) x {len(self.sites)} sites, {self.sites.channels} channels, "
             f"{kept:.1%} kept; {method}"

@@ -122,7 +122,9 @@ def _chosen_classes(present: list[int], wanted: Sequence[int] | None, *, grouped
 def _refuse_absent(chosen: Sequence[int], present: list[int]) -> None:
     missing = sorted(set(chosen) - set(present))
     if missing:
-        raise DataError(f"no images of class {', '.join(map(str, missing[:5]))}; there are images of {len(present)}")
+        raise DataError(
+            f"no images of class {', '.join(map(str, missing[:5]))}; there are images of {len(present)} classes"
+        )
 
 
 def _classes_of(what: str, members: int | Sequence[int], outputs: int) -> tuple[int, ...]:
