@@ -17,7 +17,7 @@ demo: $(BIN)/unweave  ## train a small network on digits and take it apart
 	$(BIN)/unweave demo
 
 test: $(BIN)/unweave  ## run the tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
 
 check: $(BIN)/unweave  ## lint and types
 	$(BIN)/ruff check .

@@ -90,7 +90,7 @@ class ControlledConvolution(nn.Module):
         """`g` and `z`"""
         precise = self.convolution.weight.dtype  # sums over gates lose too much in mixed precision
         if self._shared.open:
-            ones = values.new_ones(len(values), self.convolution.out_channels, dtype=precise)
+            ones = values.new_ones(values.shape[0], self.convolution.out_channels, dtype=precise)
             return torch.full_like(ones, torch.inf), ones
         selected = self.controller(values).to(precise)
         if not self.training:

@@ -62,7 +62,8 @@ class _Rewriting:
         return fx.GraphModule({**self.folded.tensors, **modules}, self.graph)
 
     def convolution(self, node: fx.Node, name: str, controller: Controller | None) -> None:
-        source, weight, bias, *settings = node.args
+        source, weight, *others = node.args
+        bias, *settings = others or [None]  # what has its default is left out
         named = dict(zip(_SETTINGS, settings, strict=False))
         fixed = all(one is None or (isinstance(one, fx.Node) and one.op == "get_attr") for one in (weight, bias))
         if named.get("groups", 1) != 1 or not fixed or name in self.convolutions:

@@ -11,7 +11,7 @@ import torch
 from unweave.data.digits import Digits
 from unweave.data.labelled import labelled
 from unweave.paths import Paths
-from unweave.pipeline.measures import MEASURES, Measured, Subject, draw_elbow, run_measures
+from unweave.pipeline.measures import Measured, Subject, applicable, draw_elbow, run_measures
 from unweave.runs.folder import RunFolder
 from unweave.search.disentangle import disentangle
 from unweave.zoo.digits import train_digits_network
@@ -45,6 +45,6 @@ def run_demo(folder: str | Path, seed: int = 0, show_progress: bool | None = Non
     paths = disentangle(network, train, validation=held_out, betas=_BETAS, seed=seed, show_progress=show_progress)
     paths.save(run.paths_file)
     subject = Subject(paths, network, labelled(held_out), seed, show_progress)
-    measured = run_measures(list(MEASURES), subject, run)
+    measured = run_measures(applicable(paths, images=True), subject, run)
     figures = [file for one in measured for file in one.files] + draw_elbow(paths, run)
     return Demo(paths, measured, [run.paths_file, *figures], top1, len(held_out), time.perf_counter() - started)
