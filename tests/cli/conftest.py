@@ -10,7 +10,7 @@ from unweave.cli import main
 USER_FILE = """
 import torch
 from torch import nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import IterableDataset, TensorDataset
 from unweave.zoo.digits import DigitsNetwork
 
 
@@ -24,6 +24,40 @@ def network():
 
 def not_a_network():
     return 3
+
+
+class Dictionary(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = network()
+
+    def forward(self, images):
+        return {"scores": self.inner(images), "images": images}
+
+
+def infinite():
+    made = network()
+    with torch.no_grad():
+        made[0].bias[2] = float("inf")
+    return made
+
+
+def scripted():
+    return torch.jit.trace(network(), torch.zeros(2, 1, 8, 8))
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter(images())
+
+
+class Pair(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = network()
+
+    def forward(self, images):
+        return self.inner(images) if images.sum() > 0 else -self.inner(images)
 
 
 def images():

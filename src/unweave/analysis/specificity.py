@@ -17,6 +17,9 @@ from unweave.paths import Paths
 from unweave.progress import progress
 from unweave.tables import Table
 
+CONTROLS = 3
+"""Random masks drawn for every row, unless told otherwise."""
+
 
 def specificity(
     network: nn.Module,
@@ -24,7 +27,7 @@ def specificity(
     data: Data | LabelledImages,
     *,
     labels: Sequence[int] | Tensor | None = None,
-    controls: int = 3,
+    controls: int = CONTROLS,
     others: int | None = None,
     seed: int = 0,
     device: str | None = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,9 @@ from unweave.cli.output import print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from unweave.tables import Table
+
+_LONG = 60
+"""Seconds from which on it is said beforehand how long it will take, also where nobody looks on."""
 
 
 def analyse(
@@ -49,7 +53,9 @@ def analyse(
         draw_elbow,
         run_measures,
     )
+    from unweave.pipeline.measuring_cost import measuring_seconds
     from unweave.runs.folder import RunFolder
+    from unweave.search.cost import duration
 
     folder = RunFolder(run)
     if folder.begun:
@@ -67,6 +73,10 @@ def analyse(
         paths.check(network)
         images = replace(inputs, strict=strict).images(spec, network, train=False)
     subject = Subject(paths, network, images, recorded_seed if seed is None else seed, device=device)
+    if (seconds := measuring_seconds(names, subject)) > _LONG or (seconds and sys.stderr.isatty()):
+        sys.stderr.write(
+            f"unweave: measuring {len(paths)} rows on {len(images or ())} images: about {duration(seconds)}\n"
+        )
     measured = run_measures(names, subject, folder)
     files = [str(file) for one in measured for file in one.files] + [str(f) for f in draw_elbow(paths, folder)]
     if json:

@@ -41,7 +41,7 @@ def pick_class_scores(result: Any, logits: str | int | None) -> Tensor:
                 "class scores [batch, classes]; give the network that classifies (its backbone with a linear layer)"
             )
         raise CaptureError(
-            f"the network returns a {type(result).__name__}, not one tensor; give logits= "
+            f"the network returns a {type(result).__name__}, not one tensor; give logits= or --logits "
             f"(the key, position or attribute of the class scores: {_choices(result)})"
         )
     try:

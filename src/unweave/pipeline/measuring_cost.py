@@ -1,0 +1,43 @@
+"""What measuring will take, estimated from one batch before it begins."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import torch
+
+from unweave.analysis.class_rows import class_rows
+from unweave.analysis.specificity import CONTROLS
+from unweave.data.labelled import LabelledImages
+from unweave.paths import Paths
+from unweave.pipeline.measures import Subject
+
+_TIMED = 8
+
+
+def forward_passes(names: Sequence[str], paths: Paths, images: LabelledImages) -> int:
+    """How many images the measures `names` run through the network, with masks or without.
+
+    Accuracy: every row's own images, through the row and through the whole network. Specificity: all images through the
+    whole network, through every row and through every row's random masks.
+    """
+    passes = 0
+    if "accuracy" in names:
+        passes += 2 * sum(len(row.own(images)) for row in class_rows(paths, "accuracy"))
+    if "specificity" in names:
+        passes += len(images) * (1 + len(paths) * (1 + CONTROLS))
+    return passes
+
+
+def measuring_seconds(names: Sequence[str], subject: Subject) -> float:
+    """About how long the measures `names` take, from the time that a few images take to be read and computed."""
+    if subject.network is None or subject.images is None:
+        return 0.0
+    few = subject.images.intact(min(_TIMED, len(subject.images)))
+    started = time.perf_counter()
+    batch = subject.images.images(few)
+    with torch.inference_mode():
+        subject.network(batch.to(next((p.device for p in subject.network.parameters()), torch.device("cpu"))))
+    seconds = time.perf_counter() - started
+    return forward_passes(names, subject.paths, subject.images) * seconds / len(few)

@@ -1,0 +1,43 @@
+"""How long measuring will take."""
+
+import pytest
+import torch
+
+from tests.tiny import TinyPlain, labelled_noise
+from unweave.data.labelled import labelled
+from unweave.network.sites import find_sites
+from unweave.paths import Paths
+from unweave.pipeline.measures import Subject
+from unweave.pipeline.measuring_cost import forward_passes, measuring_seconds
+
+NOISE = labelled_noise(24)
+IMAGES = labelled(NOISE)
+
+
+@pytest.fixture
+def paths(plain):
+    """Two classes with all channels."""
+    example = NOISE.tensors[0][:2]
+    masks = {site.name: torch.ones(2, site.channels, dtype=torch.bool) for site in find_sites(plain, example)}
+    return Paths.from_masks(masks, plain, example, classes=[0, 1])
+
+
+def test_accuracy_runs_each_row_s_own_images_twice(paths):
+    own = sum(int((IMAGES.labels == index).sum()) for index in (0, 1))
+    assert forward_passes(["accuracy"], paths, IMAGES) == 2 * own
+
+
+def test_specificity_runs_all_images_whole_and_through_every_row_and_its_three_controls(paths):
+    assert forward_passes(["specificity", "usage"], paths, IMAGES) == 24 * (1 + 2 * 4)
+
+
+def test_measures_that_need_no_images_take_no_passes(paths):
+    assert forward_passes(["usage", "similarity"], paths, IMAGES) == 0
+    assert measuring_seconds(["usage"], Subject(paths, None, None)) == 0
+
+
+def test_time_grows_with_the_time_of_an_image(paths, monkeypatch):
+    ticks = iter([10.0, 14.0])  # eight images in four seconds
+    monkeypatch.setattr("unweave.pipeline.measuring_cost.time.perf_counter", lambda: next(ticks))
+    subject = Subject(paths, TinyPlain().randomised(), IMAGES)
+    assert measuring_seconds(["specificity"], subject) == pytest.approx(24 * 9 * 0.5)
