@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
 
-from unweave.data.labelled import Data, LabelledImages, labelled
-from unweave.errors import DataError
+from unweave.data.inputs import labelled_inputs
+from unweave.data.labelled import Data, LabelledImages
 from unweave.network.sites import Level, Sites
 from unweave.paths import Paths
 from unweave.runs.folder import RunFolder
@@ -101,7 +98,7 @@ def route(
     """
     routing = Routing(
         network,
-        _inputs(images, labels, strict=strict),
+        labelled_inputs(images, labels, strict=strict),
         sites,
         Descent(steps, rate, momentum, weight, bound),
         batch=batch,
@@ -112,16 +109,3 @@ def route(
         show_progress=show_progress,
     )
     return routing.run()
-
-
-def _inputs(images: Any, labels: Sequence[int] | Tensor | None, *, strict: bool) -> LabelledImages:
-    if isinstance(images, np.ndarray):
-        raise DataError("images are a numpy array, a tensor is needed; give torch.from_numpy(images)")
-    if not isinstance(images, Tensor):
-        return labelled(images, labels, strict=strict)
-    if images.ndim < 2 or len(images) == 0:
-        raise DataError(f"images [inputs, ...] are needed, at least one, found shape {tuple(images.shape)}")
-    dataset = TensorDataset(images.detach())
-    if labels is not None:
-        return labelled(dataset, labels, strict=strict)
-    return LabelledImages(dataset, np.full(len(images), -1, dtype=np.int64))

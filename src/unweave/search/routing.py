@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from unweave.data.inputs import evenly_spread
 from unweave.data.labelled import LabelledImages
 from unweave.errors import DataError, NumericError, RunError, SettingError
 from unweave.network.capture import capture
@@ -75,14 +76,12 @@ class Routing:
         notes: dict[str, Any] | None = None,
         show_progress: bool | None = None,
     ) -> None:
-        for name, value in (("batch", batch), ("limit", limit)):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise SettingError(f"{name} must be a whole number of at least 1, found {value!r}")
+        if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
+            raise SettingError(f"batch must be a whole number of at least 1, found {batch!r}")
         self.network, self.images, self.sites, self.descent = network, images, sites, descent
         self.batch, self.device, self.logits, self.notes = batch, device, logits, notes or {}
         self.folder, self.show_progress = folder, show_progress
-        count = len(images) if limit is None else min(limit, len(images))
-        self.positions = np.linspace(0, len(images) - 1, count).astype(np.int64)
+        self.positions = evenly_spread(images, limit)
         self._begun = folder.read_record() if folder is not None else None
 
     @property
