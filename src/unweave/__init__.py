@@ -5,7 +5,7 @@ from typing import Any
 
 _WHERE = {
     "DecoupledNetwork": "unweave.decoupling.network",
-    "FitSettings": "unweave.decoupling.settings",
+    "FitSettings": "unweave.decoupling.training.settings",
     "Paths": "unweave.paths",
     "Rows": "unweave.paths",
     "Site": "unweave.network.sites",
@@ -19,7 +19,7 @@ _WHERE = {
     "embedding": "unweave.analysis.embedding",
     "filter_states": "unweave.analysis.states",
     "find_sites": "unweave.network.sites",
-    "fit": "unweave.decoupling.fit",
+    "fit": "unweave.decoupling.training.fit",
     "load_decoupled": "unweave.decoupling.format",
     "restrict": "unweave.paths.restrict",
     "route": "unweave.search.route",

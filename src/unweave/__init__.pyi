@@ -5,11 +5,11 @@ from unweave.analysis.similarity import similarity as similarity
 from unweave.analysis.specificity import specificity as specificity
 from unweave.analysis.states import filter_states as filter_states
 from unweave.analysis.usage import usage as usage
-from unweave.decoupling.fit import fit as fit
 from unweave.decoupling.format import load_decoupled as load_decoupled
 from unweave.decoupling.network import DecoupledNetwork as DecoupledNetwork
 from unweave.decoupling.network import decouple as decouple
-from unweave.decoupling.settings import FitSettings as FitSettings
+from unweave.decoupling.training.fit import fit as fit
+from unweave.decoupling.training.settings import FitSettings as FitSettings
 from unweave.errors import UnweaveError as UnweaveError
 from unweave.network.sites import Site as Site
 from unweave.network.sites import Sites as Sites

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from unweave.decoupling.training_folder import TrainingFolder
+from unweave.decoupling.training.folder import TrainingFolder
 
 SHORT = ("--epochs", "1", "--batch", "64", "--keep", "0.5")
 

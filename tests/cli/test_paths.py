@@ -8,7 +8,7 @@ import torch
 
 from tests.cli.conftest import USER_FILE
 from unweave.decoupling.network import decouple
-from unweave.decoupling.training_folder import TrainingFolder
+from unweave.decoupling.training.folder import TrainingFolder
 from unweave.paths import Paths
 from unweave.pipeline.inputs import Inputs
 from unweave.zoo.user_file import result_in_file

@@ -24,8 +24,8 @@ from unweave.cli.options import (
 from unweave.cli.output import percent, print_json, print_line, print_table
 
 if TYPE_CHECKING:
-    from unweave.decoupling.settings import FitSettings
-    from unweave.decoupling.training_folder import TrainingFolder
+    from unweave.decoupling.training.folder import TrainingFolder
+    from unweave.decoupling.training.settings import FitSettings
     from unweave.tables import Table
 
 
@@ -76,8 +76,8 @@ def decouple(
     --keep 0.6 --settings cifar --out decoupled
     """
     from unweave.decoupling.network import decouple as decoupled
-    from unweave.decoupling.training import Training
-    from unweave.decoupling.training_folder import TrainingFolder
+    from unweave.decoupling.training.folder import TrainingFolder
+    from unweave.decoupling.training.training import Training
     from unweave.pipeline.inputs import Inputs
 
     given = {
@@ -120,7 +120,7 @@ def decouple(
 def _settings(name: str, given: dict[str, Any], terms: dict[str, float | None]) -> FitSettings:
     from dataclasses import replace
 
-    from unweave.decoupling.settings import FitSettings
+    from unweave.decoupling.training.settings import FitSettings
 
     chosen = FitSettings.of(name, {key: value for key, value in given.items() if value is not None})
     return replace(

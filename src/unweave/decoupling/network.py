@@ -14,8 +14,8 @@ from unweave.data.labelled import Data, LabelledImages
 from unweave.decoupling.controlled import ControlledConvolution, Pass, Record
 from unweave.decoupling.cost import MultiplyAccumulates, count
 from unweave.decoupling.layers import Layer, layers_of
-from unweave.decoupling.sparse import SparseNetwork
-from unweave.decoupling.sparse_plan import Method, Plan
+from unweave.decoupling.sparse.network import SparseNetwork
+from unweave.decoupling.sparse.plan import Method, Plan
 from unweave.errors import SettingError
 from unweave.network.capture import capture
 from unweave.network.class_scores import pick_class_scores

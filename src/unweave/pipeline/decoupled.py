@@ -9,7 +9,7 @@ from unweave.data.labelled import LabelledImages
 from unweave.decoupling.format import load_decoupled
 from unweave.decoupling.input_paths import METHOD, input_paths
 from unweave.decoupling.network import DecoupledNetwork
-from unweave.decoupling.training_folder import TrainingFolder
+from unweave.decoupling.training.folder import TrainingFolder
 from unweave.errors import RunError
 from unweave.network.devices import usable_device
 from unweave.network.fingerprint import check_fingerprint

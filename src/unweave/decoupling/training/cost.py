@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-from unweave.decoupling.measurement import measure
 from unweave.decoupling.network import DecoupledNetwork
-from unweave.decoupling.processes import Processes
-from unweave.decoupling.settings import FitSettings
-from unweave.decoupling.trainer import Trainer
-from unweave.decoupling.training_images import TrainingImages, in_order
+from unweave.decoupling.training.images import TrainingImages, in_order
+from unweave.decoupling.training.measurement import measure
+from unweave.decoupling.training.processes import Processes
+from unweave.decoupling.training.settings import FitSettings
+from unweave.decoupling.training.trainer import Trainer
 
 _TIMED_STEPS = 3
 

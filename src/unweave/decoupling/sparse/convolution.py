@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unweave.decoupling.controlled import Controller
-from unweave.decoupling.sparse_plan import Choice, Order
-from unweave.decoupling.sparse_selection import Selection, mean_of_positions, select, widened
+from unweave.decoupling.sparse.plan import Choice, Order
+from unweave.decoupling.sparse.selection import Selection, mean_of_positions, select, widened
 
 _ORDERS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 

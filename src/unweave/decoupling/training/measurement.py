@@ -12,9 +12,9 @@ from torch import Tensor
 
 from unweave.decoupling.cost import count
 from unweave.decoupling.network import DecoupledNetwork
-from unweave.decoupling.processes import Processes
-from unweave.decoupling.trainer import autocast
-from unweave.decoupling.training_images import TrainingImages, in_order
+from unweave.decoupling.training.images import TrainingImages, in_order
+from unweave.decoupling.training.processes import Processes
+from unweave.decoupling.training.trainer import autocast
 from unweave.network.capture import capture
 
 _BATCH = 256

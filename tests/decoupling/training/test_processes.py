@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from unweave.decoupling.processes import Processes
-from unweave.decoupling.training_folder import TrainingFolder
+from unweave.decoupling.training.folder import TrainingFolder
+from unweave.decoupling.training.processes import Processes
 from unweave.errors import SettingError
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys
 from safetensors.torch import save_file
-from tests.decoupling.trainings import images, training
+from tests.decoupling.training.trainings import images, training
 folder, own = sys.argv[1:]
 made = training(folder, data=images(10))
 table = made.run()
@@ -77,7 +77,7 @@ def test_without_torchrun_there_is_one_process(monkeypatch):
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch):
-    from tests.decoupling.trainings import training
+    from tests.decoupling.training.trainings import training
 
     monkeypatch.setattr(Processes, "found", classmethod(lambda cls: cls(0, 3)))
     with pytest.raises(SettingError, match="a batch of 8 cannot be shared equally by 3 processes"):

@@ -8,11 +8,11 @@ from torch.utils.data import Dataset, TensorDataset
 
 from tests.decoupling.problems import Chain, settled
 from unweave.data.labelled import labelled
-from unweave.decoupling.losses import Weights
 from unweave.decoupling.network import decouple
-from unweave.decoupling.settings import FitSettings
-from unweave.decoupling.training import Training
-from unweave.decoupling.training_folder import TrainingFolder
+from unweave.decoupling.training.folder import TrainingFolder
+from unweave.decoupling.training.losses import Weights
+from unweave.decoupling.training.settings import FitSettings
+from unweave.decoupling.training.training import Training
 from unweave.errors import DamagedImageError
 
 SETTINGS = FitSettings(

@@ -10,9 +10,9 @@ from typing import get_args
 import torch
 from torch import Tensor, fx
 
-from unweave.decoupling.sparse_convolution import Shared, SparseConvolution
-from unweave.decoupling.sparse_plan import Batches, Choice, Method, Order, Plan
-from unweave.decoupling.sparse_selection import Selection, widened
+from unweave.decoupling.sparse.convolution import Shared, SparseConvolution
+from unweave.decoupling.sparse.plan import Batches, Choice, Method, Order, Plan
+from unweave.decoupling.sparse.selection import Selection, widened
 
 _REPEATS = 3
 _ROUNDS = 2

@@ -11,8 +11,8 @@ from torch import fx
 
 from unweave.decoupling.controlled import Controller
 from unweave.decoupling.layers import Layer
-from unweave.decoupling.sparse_convolution import Shared, SparseConvolution
-from unweave.decoupling.sparse_selection import add, concatenate, widened
+from unweave.decoupling.sparse.convolution import Shared, SparseConvolution
+from unweave.decoupling.sparse.selection import add, concatenate, widened
 from unweave.network.graph import NetworkGraph, concrete_shape, gives_tensor, operation_name
 from unweave.network.operations import Effect, operation_of
 

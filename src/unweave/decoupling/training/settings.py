@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from unweave.decoupling.losses import Weights
+from unweave.decoupling.training.losses import Weights
 from unweave.errors import SettingError
 
 AUGMENTATIONS = ("none", "cifar")

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from unweave.data.padded_crops import flip_and_crop
-from unweave.decoupling.losses import LayerClassifiers, losses
 from unweave.decoupling.network import DecoupledNetwork
-from unweave.decoupling.processes import Processes
-from unweave.decoupling.settings import FitSettings
-from unweave.decoupling.training_images import TrainingImages, epoch_batches
+from unweave.decoupling.training.images import TrainingImages, epoch_batches
+from unweave.decoupling.training.losses import LayerClassifiers, losses
+from unweave.decoupling.training.processes import Processes
+from unweave.decoupling.training.settings import FitSettings
 from unweave.errors import DataError, NumericError
 from unweave.progress import Advance
 from unweave.randomness import generator

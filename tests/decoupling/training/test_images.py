@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from tests.decoupling.trainings import Scratched, images
+from tests.decoupling.training.trainings import Scratched, images
 from unweave.data.labelled import labelled
-from unweave.decoupling.training_images import TrainingImages, epoch_batches
+from unweave.decoupling.training.images import TrainingImages, epoch_batches
 
 CPU = torch.device("cpu")
 

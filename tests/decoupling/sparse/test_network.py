@@ -10,7 +10,7 @@ from torch import nn
 from tests.decoupling.problems import IMAGES, Block, Chain, Dense, Residual, choosy, settled
 from tests.decoupling.test_cost import with_gates
 from unweave.decoupling.network import decouple
-from unweave.decoupling.sparse_plan import Choice, Plan
+from unweave.decoupling.sparse.plan import Choice, Plan
 from unweave.errors import SettingError
 
 METHODS = ("dense", "rows", "columns", "both", "groups")

@@ -9,9 +9,9 @@ import torch
 
 from unweave.data.labelled import Data, LabelledImages, labelled
 from unweave.decoupling.network import DecoupledNetwork
-from unweave.decoupling.settings import FitSettings
-from unweave.decoupling.training import Training
-from unweave.decoupling.training_folder import TrainingFolder
+from unweave.decoupling.training.folder import TrainingFolder
+from unweave.decoupling.training.settings import FitSettings
+from unweave.decoupling.training.training import Training
 from unweave.errors import SettingError
 from unweave.tables import Table
 

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from unweave.decoupling.losses import Weights
-from unweave.decoupling.settings import SETTINGS, FitSettings
+from unweave.decoupling.training.losses import Weights
+from unweave.decoupling.training.settings import SETTINGS, FitSettings
 from unweave.errors import SettingError
 
 

@@ -8,8 +8,16 @@ from torch.autograd import gradcheck
 
 from tests.decoupling.problems import IMAGES, Chain, settled
 from unweave.decoupling.controlled import Record
-from unweave.decoupling.losses import SMALLEST_RESPONSE, LayerClassifiers, Losses, Weights, divergence, losses, sparsity
 from unweave.decoupling.network import decouple
+from unweave.decoupling.training.losses import (
+    SMALLEST_RESPONSE,
+    LayerClassifiers,
+    Losses,
+    Weights,
+    divergence,
+    losses,
+    sparsity,
+)
 from unweave.errors import SettingError
 
 

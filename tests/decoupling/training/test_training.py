@@ -8,13 +8,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.decoupling.trainings import SETTINGS, Scratched, images, net, training
+from tests.decoupling.training.trainings import SETTINGS, Scratched, images, net, training
 from tests.search.interrupted import Countdown, Stopped
 from unweave.decoupling import tensor_file
-from unweave.decoupling.losses import Weights
-from unweave.decoupling.measurement import Measured
-from unweave.decoupling.trainer import Trainer
-from unweave.decoupling.training_folder import TrainingFolder
+from unweave.decoupling.training.folder import TrainingFolder
+from unweave.decoupling.training.losses import Weights
+from unweave.decoupling.training.measurement import Measured
+from unweave.decoupling.training.trainer import Trainer
 from unweave.errors import DataError, MismatchError, NumericError, RunError, SettingError
 
 
@@ -78,7 +78,7 @@ def test_best_is_the_first_epoch_with_the_highest_validation_accuracy(tmp_path, 
     def measured(*arguments, **keywords):
         return Measured(next(accuracies), 1.0)
 
-    monkeypatch.setattr("unweave.decoupling.training.measure", measured)
+    monkeypatch.setattr("unweave.decoupling.training.training.measure", measured)
     saved = []
     monkeypatch.setattr("unweave.decoupling.network.DecoupledNetwork.save", lambda self, file: saved.append(file.name))
     table = training(tmp_path).run()  # the first accuracy is the original's, the last that of the summary
@@ -149,7 +149,7 @@ def test_a_folder_of_another_network_is_refused(whole, monkeypatch):
     folder, _ = whole
     other = net()
     torch.nn.init.zeros_(other.network.last.weight)
-    monkeypatch.setattr("tests.decoupling.trainings.net", lambda keep: other)
+    monkeypatch.setattr("tests.decoupling.training.trainings.net", lambda keep: other)
     with pytest.raises(MismatchError, match=r"'network\.last\.weight'"):
         training(folder.root)
 

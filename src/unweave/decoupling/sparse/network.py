@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from unweave.decoupling.controlled import Controller
 from unweave.decoupling.layers import Layer
-from unweave.decoupling.sparse_convolution import Executed, Shared
-from unweave.decoupling.sparse_graph import sparse_graph
-from unweave.decoupling.sparse_plan import Choice, Method, Plan
-from unweave.decoupling.sparse_timing import measured_plan, use
+from unweave.decoupling.sparse.convolution import Executed, Shared
+from unweave.decoupling.sparse.graph import sparse_graph
+from unweave.decoupling.sparse.plan import Choice, Method, Plan
+from unweave.decoupling.sparse.timing import measured_plan, use
 from unweave.network.folding import channels_last, fold_batch_norms
 from unweave.network.graph import NetworkGraph
 

@@ -11,16 +11,16 @@ from typing import Any
 import torch
 
 from unweave.data.labelled import LabelledImages
-from unweave.decoupling.events import Events
-from unweave.decoupling.measurement import Measured, data_cost, measure
 from unweave.decoupling.network import DecoupledNetwork
-from unweave.decoupling.processes import Processes
-from unweave.decoupling.settings import FitSettings
-from unweave.decoupling.trainer import Trainer
-from unweave.decoupling.training_cost import TrainingCost, estimate_cost
-from unweave.decoupling.training_folder import TrainingFolder
-from unweave.decoupling.training_images import TrainingImages, check_labels, check_shape, epoch_batches
-from unweave.decoupling.training_table import training_table
+from unweave.decoupling.training.cost import TrainingCost, estimate_cost
+from unweave.decoupling.training.events import Events
+from unweave.decoupling.training.folder import TrainingFolder
+from unweave.decoupling.training.images import TrainingImages, check_labels, check_shape, epoch_batches
+from unweave.decoupling.training.measurement import Measured, data_cost, measure
+from unweave.decoupling.training.processes import Processes
+from unweave.decoupling.training.settings import FitSettings
+from unweave.decoupling.training.table import training_table
+from unweave.decoupling.training.trainer import Trainer
 from unweave.errors import DataError, NumericError, RunError, SettingError
 from unweave.network.fingerprint import check_fingerprint, fingerprint
 from unweave.progress import Advance, progress

@@ -9,8 +9,8 @@ import torch
 
 import unweave
 from tests.decoupling.problems import Residual
-from tests.decoupling.trainings import images
-from unweave.decoupling.training_folder import TrainingFolder
+from tests.decoupling.training.trainings import images
+from unweave.decoupling.training.folder import TrainingFolder
 from unweave.errors import MissingExtraError, SettingError
 
 

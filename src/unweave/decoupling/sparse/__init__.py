@@ -1,0 +1,1 @@
+"""The run time that computes only what an input selects."""
