@@ -277,3 +277,18 @@ def test_channels_last_images_are_accepted(network):
     images = torch.randn(3, 3, 8, 8)
     module = capture(network, IMAGES).module()
     torch.testing.assert_close(module(images.contiguous(memory_format=torch.channels_last)), module(images))
+
+
+def test_padding_by_nothing_and_slices_of_everything_are_left_out_of_the_graph():
+    def forward(network, images):
+        values = network.conv(images)
+        return network.scores(
+            functional.pad(values[:, :, :], (0, 0, 0, 0)) + functional.pad(values, (0, 0, 1, 1))[:, :, 1:-1]
+        )
+
+    network = Custom(forward).eval()
+    captured = capture(network, IMAGES)
+    kept = operations(captured)
+    assert [kept.count(f"aten.{name}") for name in ("pad.default", "slice.Tensor")] == [1, 1]
+    images = torch.randn(2, 3, 8, 8)
+    assert torch.equal(captured.module()(images), network(images))

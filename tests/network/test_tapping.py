@@ -188,3 +188,33 @@ def test_first_site_that_is_not_finite_is_named(plain, wrong):
         check_finite([fine[0], fine[1] * wrong], scores * wrong, sites)
     with pytest.raises(NumericError, match="class scores contain NaN or infinity"):
         check_finite(fine, scores * wrong, sites)
+
+
+class Branching(nn.Module):
+    """A convolution that only a ReLU reads, and one that a sum reads too."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.linear = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.Linear(4, 2)
+
+    def forward(self, images):
+        values = self.first(images).relu()
+        both = self.second(values)
+        return self.linear((both + both.relu()).relu().mean((2, 3)))
+
+
+def test_a_relu_overwrites_its_input_only_where_nothing_else_reads_it(images):
+    network = Branching().eval()
+    network_tapped, _ = tapped(network)
+    relus = [node for node in network_tapped.graph_module.graph.nodes if "relu" in str(node.target)]
+    assert [str(node.target) for node in relus] == ["aten.relu_.default", "aten.relu.default", "aten.relu_.default"]
+    assert torch.equal(network_tapped(images, Recorder()), network(images))
+
+
+def test_gradients_are_those_of_the_network_itself(images):
+    network = TinyResidual().eval()
+    network_tapped, _ = tapped(network)
+    own, here = images.clone().requires_grad_(), images.clone().requires_grad_()
+    network(own).square().sum().backward()
+    network_tapped(here, Recorder()).square().sum().backward()
+    assert torch.allclose(own.grad, here.grad, atol=1e-6)

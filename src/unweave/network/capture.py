@@ -6,6 +6,7 @@ import io
 import itertools
 import logging
 import operator
+import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -132,6 +133,9 @@ def _normalise(
                 )
             graph.output(mapping[returned])
             continue
+        elif (unchanged := _passed_on(node)) is not None:
+            mapping[node] = mapping[unchanged]
+            continue
         else:
             mapping[node] = _normal_node(graph, node, mapping)
         mapping[node].meta = dict(node.meta)
@@ -143,6 +147,17 @@ def _normalise(
     # Attributes are listed with their owner by fx; a module is needed for that and thrown away again.
     build_module(graph, tensors).graph.lint()
     return NetworkGraph(graph, tensors, _names(graph), image_shape, dtype, network_name)
+
+
+def _passed_on(node: fx.Node) -> fx.Node | None:
+    """The value that an operation hands on as it is: padding by nothing copies all of it, a slice may take all."""
+    source = node.args[0] if node.args else None
+    if not isinstance(source, fx.Node):
+        return None
+    if node.target in (aten.pad.default, aten.constant_pad_nd.default) and not any(node.args[1]):
+        return source
+    whole = node.target is aten.slice.Tensor and node.args[2:4] == (0, sys.maxsize) and node.args[4:] in ((), (1,))
+    return source if whole else None
 
 
 def _normal_node(graph: fx.Graph, node: fx.Node, mapping: dict[fx.Node, Any]) -> fx.Node:
