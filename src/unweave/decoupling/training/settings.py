@@ -26,7 +26,10 @@ class FitSettings:
     all processes together. Controlling modules and the layers' classifiers, which are new, learn at `controller_rate`
     times the rate. `weight_decay` acts on weights of convolutions and linear layers, not on biases and norms.
     `weights` are those of the losses. `augment="cifar"`: zero padding by an eighth of the size, a random crop, a flip
-    half the time. `precision="bfloat16"`: mixed precision, weights stay as they are. `seed`: of all random numbers.
+    half the time. `precision="bfloat16"`: mixed precision, weights stay as they are. After each epoch the
+    statistics of batch norms are estimated anew on `recalibrate` training images (rounded up to whole batches), with
+    gates as in evaluation, where noise has not moved them; 0: they stay as training left them. `seed`: of all random
+    numbers.
 
     Raises
     ------
@@ -45,11 +48,12 @@ class FitSettings:
     weights: Weights = field(default_factory=Weights)
     augment: str = "none"
     precision: str = "float32"
+    recalibrate: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "seed"):
-            value, least = getattr(self, name), {"epochs": 1, "batch": 2, "seed": 0}[name]
+        for name, least in (("epochs", 1), ("batch", 2), ("recalibrate", 0), ("seed", 0)):
+            value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
                 raise SettingError(f"{name} must be a whole number, at least {least}, found {value!r}")
         for name in ("rate", "decay", "controller_rate"):

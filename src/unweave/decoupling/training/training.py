@@ -18,6 +18,7 @@ from unweave.decoupling.training.folder import TrainingFolder
 from unweave.decoupling.training.images import TrainingImages, check_labels, check_shape, epoch_batches
 from unweave.decoupling.training.measurement import Measured, data_cost, measure
 from unweave.decoupling.training.processes import Processes
+from unweave.decoupling.training.recalibration import recalibrate
 from unweave.decoupling.training.settings import FitSettings
 from unweave.decoupling.training.table import training_table
 from unweave.decoupling.training.trainer import Trainer
@@ -183,6 +184,8 @@ class Training:
         try:
             row: dict[str, Any] = {"epoch": epoch + 1, "rate": self.settings.rate_of(epoch)}
             row |= trainer.epoch(epoch, self.images, advance)
+            recalibrate(self.net, self.images, self.settings, epoch)
+            self.processes.copy_from_first(self.net.buffers())
         except NumericError as error:
             raise NumericError(f"{error}; {self._kept(epoch)}lower the rate, or a weight of the losses") from error
         found: Measured | None = None
