@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,20 @@ from torch import nn
 from unweave.data.preprocessing import IMAGENET_DEVIATION, IMAGENET_MEAN
 from unweave.errors import MissingExtraError, SettingError
 from unweave.network.refusals import first_line
+from unweave.zoo.cifar_googlenet import CifarGoogLeNet
 from unweave.zoo.cifar_resnet import DEPTHS, CifarResNet
+from unweave.zoo.cifar_vgg import CifarVgg
 from unweave.zoo.digits import DigitsNetwork, train_digits_network
 from unweave.zoo.user_file import result_in_file
 from unweave.zoo.weights import load_weights, read_state
 
-ZOO = ("digits", *(f"resnet{depth}_cifar" for depth in DEPTHS))
+_CIFAR: dict[str, Callable[[int], nn.Module]] = {
+    **{f"resnet{depth}_cifar": partial(CifarResNet, depth) for depth in DEPTHS},
+    "vgg19_cifar": CifarVgg,
+    "googlenet_cifar": CifarGoogLeNet,
+}
+"""From a number of classes to a network."""
+ZOO = ("digits", *_CIFAR)
 """The names behind `zoo:`."""
 
 
@@ -27,10 +36,10 @@ def load_model(name: str, weights: str | Path | None = None) -> nn.Module:
     """The network that `name` means, in evaluation mode.
 
     `torchvision:NAME` and `timm:NAME` load published weights, unless `weights` names a file. `zoo:digits` is trained on
-    the spot; `zoo:resnet20_cifar`, 32, 44, 56 and 110 need `weights`, whose last linear layer says how many classes
-    there are. `file.py:function` calls the function, which returns a module. `weights` is a state dict:
-    `.safetensors`, or `.pt`, `.pth`, `.pth.tar`, read without running code from it. `weights="random"` gives networks
-    without trained weights; a user's function decides on that itself.
+    the spot; `zoo:resnet20_cifar`, 32, 44, 56 and 110, `zoo:vgg19_cifar` and `zoo:googlenet_cifar` need `weights`,
+    whose last linear layer says how many classes there are. `file.py:function` calls the function, which returns a
+    module. `weights` is a state dict: `.safetensors`, or `.pt`, `.pth`, `.pth.tar`, read without running code from it.
+    `weights="random"` gives networks without trained weights; a user's function decides on that itself.
 
     Raises
     ------
@@ -73,8 +82,7 @@ def _zoo(name: str, weights: str | Path | None) -> nn.Module:
         return train_digits_network() if weights is None else DigitsNetwork()
     if weights is None:
         raise SettingError(f"zoo:{name} comes without weights; give --weights FILE, or --weights random")
-    depth = int(name.removeprefix("resnet").removesuffix("_cifar"))
-    return CifarResNet(depth) if str(weights) == "random" else CifarResNet(depth, _classes_in(weights))
+    return _CIFAR[name](10 if str(weights) == "random" else _classes_in(weights))
 
 
 def _classes_in(weights: str | Path) -> int:
