@@ -141,6 +141,7 @@ def main() -> None:
         "--keep", nargs="+", type=_share, default=[0.4, 0.5, 0.6, 0.7, 0.8], help="shares of filters, or none"
     )
     parser.add_argument("--controller-rate", type=float, help="what the rate is multiplied by for controlling modules")
+    parser.add_argument("--recalibrate", type=int, help="images to estimate batch norms' statistics on after an epoch")
     parser.add_argument("--mutual-information", type=float, help="weight of that loss")
     parser.add_argument("--divergence", type=float, help="weight of that loss")
     parser.add_argument("--sparsity", type=float, help="weight of that loss")

@@ -69,7 +69,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def settings_of(arguments: argparse.Namespace) -> FitSettings:
     """The named settings with what was given on the command line, weights of losses included where there are any."""
-    names = ("epochs", "batch", "rate", "controller_rate", "weight_decay", "augment", "precision", "seed")
+    names = (
+        "epochs",
+        "batch",
+        "rate",
+        "controller_rate",
+        "weight_decay",
+        "augment",
+        "precision",
+        "recalibrate",
+        "seed",
+    )
     given = {name: getattr(arguments, name, None) for name in names}
     settings = FitSettings.of(arguments.settings, {name: value for name, value in given.items() if value is not None})
     terms = {name: getattr(arguments, name, None) for name in vars(settings.weights)}
@@ -78,8 +88,9 @@ def settings_of(arguments: argparse.Namespace) -> FitSettings:
 
 
 def budget_of(settings: FitSettings, train: int) -> dict[str, Any]:
-    """What every network of a curve gets: all settings but those of controlling modules and their losses."""
-    recorded = {name: value for name, value in settings.record().items() if name not in ("controller_rate", "weights")}
+    """What every network of a curve gets: all settings but those of controlling modules, their noise and losses."""
+    own = ("controller_rate", "weights", "recalibrate")
+    recorded = {name: value for name, value in settings.record().items() if name not in own}
     return {"images": train, **recorded}
 
 

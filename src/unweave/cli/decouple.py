@@ -51,6 +51,9 @@ def decouple(
     divergence: Annotated[float | None, typer.Option(help="Weight of the divergence loss.")] = None,
     sparsity: Annotated[float | None, typer.Option(help="Weight of the sparsity loss.")] = None,
     augment: Annotated[str | None, typer.Option(help="none, or cifar (padded crops and flips).")] = None,
+    recalibrate: Annotated[
+        int | None, typer.Option(help="Images to estimate batch norms' statistics on after each epoch, without noise.")
+    ] = None,
     weights: Weights = None,
     preprocess: Preprocess = None,
     size: Size = None,
@@ -88,6 +91,7 @@ def decouple(
         "weight_decay": weight_decay,
         "augment": augment,
         "precision": precision,
+        "recalibrate": recalibrate,
         "seed": seed,
     }
     terms = {"mutual_information": mutual_information, "divergence": divergence, "sparsity": sparsity}
