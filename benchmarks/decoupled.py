@@ -83,7 +83,7 @@ def point(parts: Parts, found: dict[str, Any], before: dict[str, Any]) -> dict[s
     """A decoupled network beside the original."""
     hits = unpacked(found["correct"], parts)
     return {
-        **{name: value for name, value in found.items() if name != "correct"},
+        **{name: value for name, value in found.items() if name not in ("correct", "epochs")},
         "top1_percent": top1(hits),
         "points_above_fine_tuned_original": paired(hits, before["fine_tuned"]),
         "points_above_given_original": paired(hits, before["given"]),
@@ -152,7 +152,7 @@ def main() -> None:
     if arguments.figure and not (arguments.work / "original.json").is_file():
         sys.exit(f"{arguments.work} holds nothing yet; leave out --figure")
     before = originals(parts, settings, arguments)
-    curve = {}
+    curve, correct, epochs = {}, {which: packed(hits) for which, hits in before.items()}, {}
     for keep in arguments.keep:
         name = f"decoupled_{arguments.network}_keep{_said(keep)}{arguments.label}"
         file = arguments.work / f"{name}.json"
@@ -163,7 +163,8 @@ def main() -> None:
             found = once(file, asked, lambda keep=keep, name=name: trained(parts, settings, arguments, keep, name))
         except UnweaveError as error:
             sys.exit(str(error))
-        curve[_said(keep)] = {**point(parts, found, before), "raw": {"correct": found["correct"]}}
+        curve[_said(keep)] = point(parts, found, before)
+        correct[f"keep {_said(keep)}"], epochs[f"keep {_said(keep)}"] = found["correct"], found["epochs"]
     summary = {
         "network": arguments.network,
         "settings": settings.record(),
@@ -174,7 +175,7 @@ def main() -> None:
         "decoupled": curve,
         "baselines": baselines(arguments.network, budget),
         "note": NOTE,
-        "raw": {which: packed(hits) for which, hits in before.items()},
+        "raw": {"correct": correct, "epochs": epochs},
     }
     keep_result(f"decoupled_curve_{arguments.network}{arguments.label}", summary)
     stem = "decoupled_curve" if arguments.network == "resnet20" else f"decoupled_curve_{arguments.network}"

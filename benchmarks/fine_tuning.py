@@ -150,7 +150,7 @@ def fine_tune(
     begun = {"budget": budget, "before": before, "penalty": penalty, "data": images.fingerprint()}
     identity = digest(canonical_json({**begun, "network": fingerprint(network)["digest"]}))
     for epoch in range(_go_on(network, optimiser, file, identity), settings.epochs):
-        started = time.perf_counter()
+        began = time.perf_counter()
         for group in optimiser.param_groups:
             group["lr"] = settings.rate_of(epoch)
         network.train()
@@ -170,7 +170,7 @@ def fine_tune(
                 norm.weight.grad.add_(norm.weight.detach().sign(), alpha=penalty)
             optimiser.step()
         _save(network, optimiser, file, identity, epoch + 1)
-        seconds = time.perf_counter() - started
+        seconds = time.perf_counter() - began
         print(f"{file.stem}: epoch {epoch + 1} of {settings.epochs}, {seconds:.0f} s", file=sys.stderr, flush=True)
     return network.eval()
 
