@@ -2,8 +2,8 @@
 
 import pytest
 
-from unweave.errors import RunError
-from unweave.runs.identity import check_images, check_same
+from unweave.errors import MismatchError, RunError
+from unweave.runs.identity import check_identity, check_images, check_parts, check_same
 
 
 def test_equal_settings_pass():
@@ -32,3 +32,25 @@ def test_other_images_are_counted():
     with pytest.raises(RunError, match="other validation images: none there"):
         check_images("run", "validation", None, now)
     assert check_images("run", "search", now, dict(now)) is None
+
+
+def test_a_record_must_have_all_its_parts():
+    assert check_parts("run.json", {"asked": {}, "plan": {}}, ["asked", "plan"]) is None
+    with pytest.raises(RunError, match=r"run\.json is damaged \(no plan\); give another folder"):
+        check_parts("run.json", {"asked": {}, "plan": 3}, ["asked", "plan"])
+
+
+@pytest.mark.parametrize(
+    ("part", "other", "error", "message"),
+    [
+        ("asked", {"seed": 1}, RunError, "run was begun with seed = 0, this call has 1"),
+        ("network", {"digest": "b", "tensors": {}}, MismatchError, "this is another network than what was begun"),
+        ("data", {"search": {"images": 2}}, RunError, "run was begun with other search images"),
+        ("data", {"validation": {"images": 2}}, RunError, "run was begun with other search images: None of None"),
+    ],
+)
+def test_settings_network_and_images_must_all_be_the_same(part, other, error, message):
+    record = {"asked": {"seed": 0}, "network": {"digest": "a", "tensors": {}}, "data": {"search": {}}}
+    assert check_identity("run", record, dict(record), "what was begun") is None
+    with pytest.raises(error, match=message):
+        check_identity("run", record, {**record, part: other}, "what was begun")

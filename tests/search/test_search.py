@@ -80,7 +80,7 @@ def test_a_finished_run_is_read_without_looking_at_the_network(small, tmp_path, 
     def fail(*_):
         raise AssertionError("the network was captured")
 
-    monkeypatch.setattr("unweave.search.search.prepare", fail)
+    monkeypatch.setattr("unweave.search.run.prepare", fail)
     read = disentangle(small.network, small.images, run=tmp_path, **SETTINGS)
     assert read.save(tmp_path / "again.safetensors").read_bytes() == whole
 
@@ -185,11 +185,11 @@ def test_other_sites_and_notes_are_refused(small, begun, changed, name):
 
 def test_another_version_goes_not_on_but_reads_what_is_finished(small, begun, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("unweave.search.search.versions", lambda: {"unweave": "0.0", "torch": "1.0"})
+        patch.setattr("unweave.search.run.versions", lambda: {"unweave": "0.0", "torch": "1.0"})
         with pytest.raises(RunError, match=r"was begun with versions\.torch = .*, this call has '1\.0'"):
             small.run(begun)
     whole = small.run(begun)
-    monkeypatch.setattr("unweave.search.search.versions", lambda: {"unweave": "0.0", "torch": "1.0"})
+    monkeypatch.setattr("unweave.search.run.versions", lambda: {"unweave": "0.0", "torch": "1.0"})
     assert small.run(begun) == whole
 
 

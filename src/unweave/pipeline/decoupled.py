@@ -16,7 +16,7 @@ from unweave.network.fingerprint import check_fingerprint
 from unweave.paths import Paths
 from unweave.pipeline.inputs import Inputs, recorded_inputs
 from unweave.runs.folder import RunFolder
-from unweave.runs.identity import check_images, check_same
+from unweave.runs.identity import check_images, check_parts, check_same
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,8 @@ def write_paths(
     with run.opened():
         begun = run.read_record()
         if begun is not None:
-            asked = begun.get("asked")
-            method = asked.get("method") if isinstance(asked, dict) else None
-            if method != METHOD:
+            check_parts(run.record_file, begun, ("asked", "network", "data"))
+            if begun["asked"].get("method") != METHOD:
                 raise RunError(f"{run.root} holds a run of another command; give another folder: --out")
         notes = {"inputs": opened.inputs.as_manifest()}
         found = input_paths(

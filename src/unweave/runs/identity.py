@@ -1,11 +1,40 @@
-"""Whether a run folder belongs to the search that is asked for."""
+"""Whether a run folder belongs to what is asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unweave.errors import RunError
+from unweave.network.fingerprint import check_fingerprint
+
+
+def check_parts(file: object, record: Mapping[str, Any], parts: Sequence[str]) -> None:
+    """Refuse a record that lacks one of `parts`.
+
+    Raises
+    ------
+    RunError
+        Naming `file` and the first part that it lacks.
+    """
+    missing = [part for part in parts if not isinstance(record.get(part), dict)]
+    if missing:
+        raise RunError(f"{file} is damaged (no {missing[0]}); give another folder")
+
+
+def check_identity(folder: object, recorded: Mapping[str, Any], given: Mapping[str, Any], begun: str) -> None:
+    """Refuse to go on where settings (`asked`), `network` or images (`data`) are others; `begun` is how the message
+    calls the recorded network.
+
+    Raises
+    ------
+    RunError, MismatchError
+        Naming the first difference.
+    """
+    check_same(folder, recorded["asked"], given["asked"])
+    check_fingerprint(given["network"], recorded["network"], begun)
+    for part in sorted({*recorded["data"], *given["data"]}):
+        check_images(folder, part, recorded["data"].get(part), given["data"].get(part))
 
 
 def check_same(folder: object, recorded: Mapping[str, Any], given: Mapping[str, Any]) -> None:

@@ -15,25 +15,19 @@ from unweave.data.inputs import evenly_spread
 from unweave.data.labelled import LabelledImages
 from unweave.errors import DataError, NumericError, RunError, SettingError
 from unweave.network.capture import capture
-from unweave.network.fingerprint import check_fingerprint, fingerprint
 from unweave.network.sites import Level, Sites
 from unweave.paths import Paths, Rows
 from unweave.progress import progress
 from unweave.runs.folder import RunFolder
-from unweave.runs.identity import check_images, check_same
+from unweave.runs.identity import check_same
 from unweave.search.messages import warn_of_damage
 from unweave.search.plan import fastest_rows_per_batch
-from unweave.search.preparation import Prepared, prepare
 from unweave.search.routing_cost import RoutingCost, estimate_routing
 from unweave.search.routing_gates import Descent, by_site, find_routes
 from unweave.search.routing_sites import routing_sites
-from unweave.search.search import METHOD as DISENTANGLE
+from unweave.search.run import Run
 from unweave.search.tasks import torch_threads
 from unweave.versions import versions
-
-METHOD = "route"
-_RECORDED = ("asked", "network", "data", "plan")
-"""What a run's record must hold to be gone on with."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +47,12 @@ class Part:
     damaged: dict[int, str]
 
 
-class Routing:
-    """What `route` does, in steps that can be looked at before they are taken.
+class Routing(Run[Division]):
+    """What `route` does. `sites=None`: by `routing_sites`. `batch=None`: as many inputs as run fastest. `limit`: at
+    most so many, evenly spread."""
 
-    `sites=None`: by `routing_sites`. `batch=None`: as many inputs as run fastest. `limit`: at most so many, evenly
-    spread. `folder`: where it is kept, if anywhere; routing that was begun there is gone on with. `notes` go into the
-    manifest.
-    """
+    method = "route"
+    planned = ("plan", "batches")
 
     def __init__(
         self,
@@ -78,133 +71,57 @@ class Routing:
     ) -> None:
         if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
             raise SettingError(f"batch must be a whole number of at least 1, found {batch!r}")
-        self.network, self.images, self.sites, self.descent = network, images, sites, descent
-        self.batch, self.device, self.logits, self.notes = batch, device, logits, notes or {}
-        self.folder, self.show_progress = folder, show_progress
-        self.positions = evenly_spread(images, limit)
-        self._begun = folder.read_record() if folder is not None else None
+        super().__init__(
+            network,
+            images,
+            sites,
+            device=device,
+            logits=logits,
+            folder=folder,
+            notes=notes,
+            show_progress=show_progress,
+        )
+        self.descent, self.batch, self.positions = descent, batch, evenly_spread(images, limit)
 
-    @property
-    def begun(self) -> bool:
-        """Whether the folder holds routing that was begun before."""
-        return self._begun is not None
+    def _wanted_sites(self) -> Sites | Level:
+        if self.sites is not None:
+            return self.sites
+        example = self.images.images(np.repeat(self.images.intact(1), 2))
+        return routing_sites(capture(self.network, example, self.logits), self.logits)
 
-    @property
-    def finished(self) -> bool:
-        """Whether the folder holds this routing's result.
-
-        Raises
-        ------
-        RunError
-            If the folder holds something else.
-        """
-        self._refuse_another()
-        return self.folder is not None and self.folder.finished
-
-    @cached_property
-    def prepared(self) -> Prepared:
-        """The network made ready."""
-        sites = self.sites
-        if sites is None:
-            example = self.images.images(np.repeat(self.images.intact(1), 2))
-            sites = routing_sites(capture(self.network, example, self.logits), self.logits)
-        return prepare(self.network, self.images, sites, self.device, self.logits)
-
-    @cached_property
-    def division(self) -> Division:
-        """The division that the run folder's routing was begun with, or a new one."""
-        if self._begun is not None:
-            try:
-                return Division(**{name: int(value) for name, value in self._begun["plan"].items()})
-            except (TypeError, KeyError, ValueError, AttributeError) as error:
-                assert self.folder is not None
-                raise RunError(f"{self.folder.record_file} is damaged ({error}); give another folder") from error
+    def _new_plan(self) -> Division:
         return Division(self.batch or fastest_rows_per_batch(self.prepared, 1), torch.get_num_threads())
+
+    def _recorded_plan(self, recorded: Any) -> Division:
+        return Division(**{name: int(value) for name, value in recorded.items()})
+
+    def _plan_record(self) -> dict[str, Any]:
+        return asdict(self.plan)
+
+    def _refuse_another_plan(self) -> None:
+        if self.batch is not None and self.folder is not None:
+            check_same(self.folder.root, {"batch": self.plan.batch}, {"batch": self.batch})
+
+    def _asked(self) -> dict[str, Any]:
+        return {**self.descent.record(), "method": self.method}
+
+    def _fingerprints(self) -> dict[str, Any]:
+        return {"routed": self.images.fingerprint(self.positions)}
 
     @cached_property
     def batches(self) -> list[np.ndarray]:
         """Positions of the inputs of each batch."""
-        size = self.division.batch
+        size = self.plan.batch
         return [self.positions[start : start + size] for start in range(0, len(self.positions), size)]
-
-    @cached_property
-    def _network(self) -> dict[str, Any]:
-        return fingerprint(self.network)
-
-    @cached_property
-    def _data(self) -> dict[str, Any]:
-        return {"routed": self.images.fingerprint(self.positions)}
 
     def cost(self) -> RoutingCost:
         """What it will take, from a few steps on one batch."""
-        sample = self.images.images(self.images.intact(min(self.division.batch, len(self.positions))))
-        with torch.inference_mode(False), torch.enable_grad(), torch_threads(self.division.threads):
+        sample = self.images.images(self.images.intact(min(self.plan.batch, len(self.positions))))
+        with torch.inference_mode(False), torch.enable_grad(), torch_threads(self.plan.threads):
             return estimate_routing(self.prepared, self._placed(sample), len(self.positions), self.descent)
 
-    def run(self) -> Paths:
-        """Route, or go on with what was begun; a finished run's paths are read."""
-        with torch.inference_mode(False), torch.enable_grad():
-            if self.folder is None:
-                return self._to_paths(self._parts(None))
-            self._refuse_another()
-            if self.folder.finished:
-                self.folder.remove_shards()  # of a process that was killed after its last write
-                return Paths.load(self.folder.paths_file)
-            record = self._record()
-            with self.folder.opened():
-                return self._in_folder(self.folder, record)
-
-    def _in_folder(self, folder: RunFolder, record: dict[str, Any]) -> Paths:
-        if self._begun is None and (other := folder.read_record()) is not None:
-            self._begun = other  # begun by another process since
-            for name in ("division", "batches"):
-                self.__dict__.pop(name, None)
-            self._refuse_another()
-        if self._begun is None:
-            folder.begin(record)
-        folder.journal.append("resumed" if self._begun is not None else "begun")
-        found = self._to_paths(self._parts(folder))
-        found.save(folder.paths_file)
-        folder.finish()
-        return found
-
-    def _record(self) -> dict[str, Any]:
-        """What tells this routing from others, and its division."""
-        sites = self.sites if isinstance(self.sites, str) else list(self.prepared.sites.names)
-        return {
-            "asked": {
-                **self.descent.record(),
-                "method": METHOD,
-                "sites": sites,
-                "logits": self.logits,
-                "notes": self.notes,
-            },
-            "network": self._network,
-            "data": self._data,
-            "device": self.prepared.device.type,
-            "versions": versions(),
-            "plan": asdict(self.division),
-        }
-
-    def _refuse_another(self) -> None:
-        """Refuse a folder that was begun with another method, network, other images or other settings."""
-        if self._begun is None or self.folder is None:
-            return
-        record, where = self._begun, self.folder.root
-        missing = [part for part in _RECORDED if not isinstance(record.get(part), dict)]
-        if missing:
-            raise RunError(f"{self.folder.record_file} is damaged (no {missing[0]}); give another folder")
-        # First, because no setting of another method compares with one of this.
-        check_same(where, {"method": record["asked"].get("method", DISENTANGLE)}, {"method": METHOD})
-        given = self._record()
-        check_same(where, record["asked"], given["asked"])
-        check_fingerprint(given["network"], record["network"], f"the run in {where} was begun with")
-        check_images(where, "routed", record["data"].get("routed"), given["data"]["routed"])
-        if self.batch is not None:
-            check_same(where, {"batch": self.division.batch}, {"batch": self.batch})
-        if not self.folder.finished:
-            compared = ("device", "versions")
-            check_same(where, {name: record.get(name) for name in compared}, {name: given[name] for name in compared})
+    def _find(self, folder: RunFolder | None) -> Paths:
+        return self._to_paths(self._parts(folder))
 
     def _parts(self, folder: RunFolder | None) -> list[Part]:
         """What every batch gave, in order; those that `folder` has are not done again."""
@@ -224,7 +141,7 @@ class Routing:
         return [parts[name] for name in names]
 
     def _routed(self, plan: list[np.ndarray]) -> Iterator[Part]:
-        with torch_threads(self.division.threads):
+        with torch_threads(self.plan.threads):
             for batch in self.images.batches(plan):
                 damaged = {one.position: one.reason for one in batch.damaged}
                 yield Part({"positions": batch.positions, **self._arrays(batch.images, batch.positions)}, damaged)
@@ -265,16 +182,16 @@ class Routing:
         gates = [table.clone() for table in by_site(torch.from_numpy(found["gates"]), sites)]
         scores = dict(zip(sites.names, gates, strict=True))
         manifest = {
-            "method": METHOD,
+            "method": self.method,
             "network": self._network,
-            "settings": {**self.descent.record(), "batch": self.division.batch, "device": self.prepared.device.type},
+            "settings": {**self.descent.record(), "batch": self.plan.batch, "device": self.prepared.device.type},
             "all_gates_open": int((found["taken"] == 0).sum()),
             "masks_keep_prediction": float(found["masks_keep"].mean()),
             "mean_loss": float(found["losses"].mean(dtype=np.float64)),
             "damaged_images": len(damaged),
             "data": self._data,
             "versions": versions(),
-            "threads": self.division.threads,
+            "threads": self.plan.threads,
             **self.notes,
         }
         return Paths({name: gate > 0 for name, gate in scores.items()}, rows, sites, manifest, scores)

@@ -23,9 +23,9 @@ from unweave.decoupling.training.settings import FitSettings
 from unweave.decoupling.training.table import training_table
 from unweave.decoupling.training.trainer import Trainer
 from unweave.errors import DataError, NumericError, RunError, SettingError
-from unweave.network.fingerprint import check_fingerprint, fingerprint
+from unweave.network.fingerprint import fingerprint
 from unweave.progress import Advance, progress
-from unweave.runs.identity import check_images, check_same
+from unweave.runs.identity import check_identity, check_parts
 from unweave.tables import Table
 from unweave.versions import versions
 
@@ -264,13 +264,8 @@ class Training:
         """Refuse a folder that was begun with another network, other images or other settings."""
         if self._begun is None or self.folder is None:
             return
-        record, where, given = self._begun, self.folder.root, self._identity
+        record, where = self._begun, self.folder.root
         if record.get("kind") != _KIND:
             raise RunError(f"{where} holds another kind of run; give another folder")
-        missing = [part for part in ("asked", "network", "data") if not isinstance(record.get(part), dict)]
-        if missing:
-            raise RunError(f"{self.folder.record_file} is damaged (no {missing[0]}); give another folder")
-        check_same(where, record["asked"], given["asked"])
-        check_fingerprint(given["network"], record["network"], f"the training in {where} began with")
-        for part in sorted({*record["data"], *given["data"]}):
-            check_images(where, part, record["data"].get(part), given["data"].get(part))
+        check_parts(self.folder.record_file, record, ("asked", "network", "data"))
+        check_identity(where, record, self._identity, f"the training in {where} began with")
