@@ -10,7 +10,7 @@ import unweave
 
 ROOT = Path(unweave.__file__).parent
 RANKS = (
-    {"errors", "files", "randomness", "progress", "tables", "versions"},
+    {"errors", "files", "randomness", "progress", "estimates", "tables", "versions"},
     {"network", "data", "engine"},
     {"paths", "runs"},
     {"zoo", "search", "decoupling"},

@@ -41,6 +41,7 @@ def analyse(
 
     Example: unweave analyse run --measure accuracy
     """
+    from unweave.estimates import duration
     from unweave.paths import Paths
     from unweave.pipeline.inputs import recorded_inputs
     from unweave.pipeline.measures import (
@@ -55,7 +56,6 @@ def analyse(
     )
     from unweave.pipeline.measuring_cost import measuring_seconds
     from unweave.runs.folder import RunFolder
-    from unweave.search.cost import duration
 
     folder = RunFolder(run)
     if folder.begun:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 
 from unweave.data.labelled import LabelledImages
+from unweave.estimates import Estimate, duration, fastest, size
 from unweave.search.elbow import REFINEMENTS
 from unweave.search.objectives import Objective
 from unweave.search.plan import Plan, bytes_kept_per_image
@@ -20,7 +20,7 @@ _TIMED_BATCHES = 3
 
 
 @dataclass(frozen=True)
-class Cost:
+class Cost(Estimate):
     """What a search will take.
 
     `images` a pass, `rows`, `passes`, `visits`: images x passes, the elbow's included. `seconds`: expected. `memory`:
@@ -36,18 +36,8 @@ class Cost:
     memory: int
     disk: int
 
-    @classmethod
-    def nothing(cls) -> Cost:
-        """Of a search that has finished."""
-        return cls(images=0, rows=0, passes=0, visits=0, seconds=0.0, memory=0, disk=0)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
-
-    def __str__(self) -> str:
-        if self == Cost.nothing():
-            return "nothing is left to do"
+    def words(self) -> str:
+        """Counts, time and bytes, for a person."""
         others = self.visits - self.images * self.passes
         elbow = f", {others} visits more for the elbow" if others else ""
         return (
@@ -109,23 +99,5 @@ def _seconds_per_batch(
             ended = time.perf_counter()
             timed.append((ended - started, ended - observed))
             started = ended
-    settled = timed[1:] or timed
-    return min(whole for whole, _ in settled), min(step for _, step in settled)
-
-
-def duration(seconds: float) -> str:
-    """Seconds, minutes or hours, as a person says it."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    if seconds < 5400:
-        return f"{round(seconds / 60)} min"
-    return f"{seconds / 3600:.1f} h"
-
-
-def size(count: float) -> str:
-    """Bytes in the unit that makes the number short."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    raise AssertionError
+    whole, step = zip(*timed, strict=True)
+    return fastest(whole), fastest(step)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from unweave.search.cost import duration, size
+from unweave.estimates import Estimate, duration, size
 from unweave.search.preparation import Prepared
 from unweave.search.routing_gates import Descent, find_routes
 
 
 @dataclass(frozen=True)
-class RoutingCost:
+class RoutingCost(Estimate):
     """What routing will take: `seconds` expected; `disk`: bytes of the result and of what is kept to go on from."""
 
     inputs: int
@@ -22,11 +21,8 @@ class RoutingCost:
     seconds: float
     disk: int
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
-
-    def __str__(self) -> str:
+    def words(self) -> str:
+        """Counts, time and bytes, for a person."""
         return f"{self.inputs} inputs x {self.steps} steps: about {duration(self.seconds)}, {size(self.disk)} disk"
 
 

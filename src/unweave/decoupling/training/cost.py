@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
@@ -15,12 +14,13 @@ from unweave.decoupling.training.measurement import measure
 from unweave.decoupling.training.processes import Processes
 from unweave.decoupling.training.settings import FitSettings
 from unweave.decoupling.training.trainer import Trainer
+from unweave.estimates import Estimate, duration, fastest, size
 
 _TIMED_STEPS = 3
 
 
 @dataclass(frozen=True)
-class TrainingCost:
+class TrainingCost(Estimate):
     """What a training will take: `images` an epoch, `epochs`, `steps` in all, expected `seconds`, and the bytes on
     `disk` of the checkpoint and the two networks."""
 
@@ -30,14 +30,11 @@ class TrainingCost:
     seconds: float
     disk: int
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
-
-    def __str__(self) -> str:
+    def words(self) -> str:
+        """Counts, time and bytes, for a person."""
         return (
-            f"{self.images} images x {self.epochs} epochs, {self.steps} steps: about {self.seconds / 60:.1f} min, "
-            f"{self.disk / 1e6:.1f} MB disk"
+            f"{self.images} images x {self.epochs} epochs, {self.steps} steps: about {duration(self.seconds)}, "
+            f"{size(self.disk)} disk"
         )
 
 
@@ -65,7 +62,7 @@ def estimate_cost(
         measured = 0.0
         if validation is not None:
             measured = _seconds_to_measure(trainer, validation, settings)
-    per_step = min(timed[1:] or timed)
+    per_step = fastest(timed)
     state, network = trainer.state().values(), trainer.net.state_dict().values()
     return TrainingCost(
         images=len(images.positions),
