@@ -5,9 +5,12 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from unweave.paths import Paths
+from unweave.pipeline.demo import run_demo
 from unweave.runs.folder import RunFolder
+from unweave.zoo.digits import DigitsNetwork
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +56,21 @@ def test_the_demo_refuses_a_place_that_cannot_be_written_before_it_trains(unweav
     ran = unweave("demo", "--out", tmp_path)
     assert ran.status == 2
     assert "figures cannot be written to" in ran.err
+
+
+def test_a_device_that_is_not_there_is_refused_before_the_demo_trains(unweave, tmp_path):
+    ran = unweave("demo", "--out", tmp_path / "demo", "--device", "cuda:99")
+    assert ran.status == 2
+    assert ran.err.startswith("unweave: device 'cuda:99' cannot be used: ")
+    assert not (tmp_path / "demo").exists()
+
+
+def test_the_demo_takes_its_network_apart_on_the_device_that_is_given(tmp_path, monkeypatch):
+    def stop(network, *_, **__):
+        raise RuntimeError(str(next(network.parameters()).device))
+
+    monkeypatch.setattr("unweave.pipeline.demo.train_digits_network", lambda seed: DigitsNetwork())
+    monkeypatch.setattr("unweave.pipeline.demo.disentangle", stop)
+    monkeypatch.setattr("unweave.pipeline.demo.usable_device", lambda device: torch.device("meta"))
+    with pytest.raises(RuntimeError, match="meta"):
+        run_demo(tmp_path, device="meta")

@@ -46,3 +46,20 @@ def test_help_fits_a_terminal_of_80_columns(unweave, monkeypatch, name):
 def test_help_lists_every_command(unweave):
     listed = unweave("--help").out
     assert [name for name in COMMANDS if f"\n  {name} " not in listed] == []
+
+
+def test_an_option_that_several_commands_have_is_explained_alike():
+    shared = {
+        "model",
+        "weights",
+        "preprocess",
+        "size",
+        "classes_file",
+        "logits",
+        "strict",
+        "json",
+        "loaders",
+        "dry_run",
+    }
+    texts = {name: {p.help for c in COMMANDS.values() for p in c.params if p.name == name} for name in shared}
+    assert {name: found for name, found in texts.items() if len(found) != 1} == {}

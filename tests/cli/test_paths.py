@@ -79,7 +79,10 @@ def test_masks_alone_take_less_space(unweave, run, tmp_path):
     [
         (lambda run: (run / "last.safetensors").unlink(), "has no last.safetensors: no epoch"),
         (lambda run: (run / "last.safetensors").write_bytes(b"{"), "last.safetensors"),
-        (lambda run: (run / "inputs.json").unlink(), "is not a run folder"),
+        (
+            lambda run: (run / "inputs.json").unlink(),
+            "(no inputs.json); make one with unweave decouple",
+        ),
     ],
 )
 def test_a_folder_without_a_network_is_one_line(unweave, run, tmp_path, damage, message):

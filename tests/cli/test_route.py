@@ -97,6 +97,14 @@ def test_a_dry_run_says_what_it_would_take_and_writes_nothing(route, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_dry_run_of_finished_paths_has_nothing_to_do_and_writes_nothing(route, done):
+    _, run = done
+    before = {file: file.stat().st_mtime_ns for file in run.rglob("*")}
+    assert route("--out", run, *FEW, "--dry-run").out == "nothing is left to do\n"
+    assert json.loads(route("--out", run, *FEW, "--dry-run", "--json").out)["seconds"] == 0
+    assert {file: file.stat().st_mtime_ns for file in run.rglob("*")} == before
+
+
 def test_level_names_the_sites(route, tmp_path):
     ran = route("--out", tmp_path / "run", *FEW, "--level", "1/relu:0")
     assert ran.status == 0, ran.err

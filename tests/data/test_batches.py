@@ -1,12 +1,13 @@
 """Batches without damaged images, from here and from worker processes."""
 
 import errno
+import random
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, UnidentifiedImageError
-from torch.utils.data import TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
 from tests.data.flawed import Deadly, Flawed
 from unweave.data.batches import BatchReader, Damaged, Failure, ImageBatch, read_all, read_item
@@ -52,6 +53,25 @@ def test_reading_does_not_use_the_users_random_state():
     state = torch.get_rng_state()
     _read(labelled(Flawed(6, {}), workers=1))
     assert torch.equal(state, torch.get_rng_state())
+
+
+class Drawn(Dataset):
+    """Images with random transforms that draw from torch, numpy and Python."""
+
+    targets = (0, 1)
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, position):
+        return torch.tensor([torch.rand(()), np.random.rand(), random.random()]), position
+
+
+def test_random_transforms_in_worker_processes_belong_to_the_seed():
+    data, plan = labelled(Drawn(), workers=1), [np.array([0, 1])]
+    first, again, other = (next(data.batches(plan, seed)).images for seed in (3, 3, 4))
+    assert torch.equal(first, again)
+    assert bool((first != other).all())
 
 
 @pytest.mark.parametrize("workers", [0, 1])

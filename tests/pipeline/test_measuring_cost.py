@@ -8,7 +8,7 @@ from unweave.data.labelled import labelled
 from unweave.network.sites import find_sites
 from unweave.paths import Paths
 from unweave.pipeline.measures import Subject
-from unweave.pipeline.measuring_cost import forward_passes, measuring_seconds
+from unweave.pipeline.measuring_cost import MeasuringCost, forward_passes, measuring_cost
 
 NOISE = labelled_noise(24)
 IMAGES = labelled(NOISE)
@@ -33,11 +33,14 @@ def test_specificity_runs_all_images_whole_and_through_every_row_and_its_three_c
 
 def test_measures_that_need_no_images_take_no_passes(paths):
     assert forward_passes(["usage", "similarity"], paths, IMAGES) == 0
-    assert measuring_seconds(["usage"], Subject(paths, None, None)) == 0
+    assert measuring_cost(["usage"], Subject(paths, None, None)) == MeasuringCost(2, 0, 0, 0.0)
 
 
 def test_time_grows_with_the_time_of_an_image(paths, monkeypatch):
     ticks = iter([10.0, 14.0])  # eight images in four seconds
     monkeypatch.setattr("unweave.pipeline.measuring_cost.time.perf_counter", lambda: next(ticks))
     subject = Subject(paths, TinyPlain().randomised(), IMAGES)
-    assert measuring_seconds(["specificity"], subject) == pytest.approx(24 * 9 * 0.5)
+    found = measuring_cost(["specificity"], subject)
+    assert (found.rows, found.images, found.forward_passes) == (2, 24, 24 * 9)
+    assert found.seconds == pytest.approx(24 * 9 * 0.5)
+    assert str(found) == "2 rows on 24 images: about 2 min"

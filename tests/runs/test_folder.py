@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from unweave.decoupling.training.folder import TrainingFolder
 from unweave.errors import DataError, RunError
 from unweave.runs.folder import RunFolder
 
@@ -18,8 +19,10 @@ def test_inputs_come_back_as_written(tmp_path):
 
 
 def test_a_folder_without_a_run_is_refused_with_the_command_that_makes_one(tmp_path):
-    with pytest.raises(RunError, match=r"not a run folder .*unweave disentangle"):
+    with pytest.raises(RunError, match=r"not a run folder .*; make one with unweave disentangle, route or paths$"):
         RunFolder(tmp_path).read_inputs()
+    with pytest.raises(RunError, match=r"not a run folder .*; make one with unweave decouple$"):
+        TrainingFolder(tmp_path).read_inputs()
 
 
 @pytest.mark.parametrize("content", ["{", "[1]", "", "[" * 100_000, b"\xff\xfe"])

@@ -1,6 +1,7 @@
 """Routing in a run folder: stopped anywhere it goes on to the same bytes."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -57,6 +58,14 @@ def test_a_stopped_run_goes_on_from_the_last_batch_to_the_same_bytes(problem, wh
     assert run(problem, tmp_path / "run") == whole
     assert steps.calls == 5 - done
     assert not (tmp_path / "run" / "shards").exists()
+
+
+def test_the_manifest_has_the_names_of_the_classes_that_inputs_are_of_or_taken_for(problem, tmp_path):
+    network, images = problem
+    found = Routing(network, replace(images, class_names=("cat", "dog", "cow", "ape")), "block", Descent(1), limit=3)
+    paths = found.run()
+    classes = {*paths.rows.labels, *paths.rows.predictions}
+    assert paths.manifest["class_names"] == {str(c): ("cat", "dog", "cow", "ape")[c] for c in sorted(classes)}
 
 
 def test_a_damaged_checkpoint_is_done_again(problem, whole, steps, tmp_path):

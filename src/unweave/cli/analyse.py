@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unweave.cli.options import DATA_HELP, Device, Json, Strict
-from unweave.cli.output import print_json, print_line, print_table
+from unweave.cli.options import DATA_HELP, Device, DryRun, Json, Strict
+from unweave.cli.output import print_json, print_line, print_table, say_beforehand
 
 if TYPE_CHECKING:
     from unweave.tables import Table
-
-_LONG = 60
-"""Seconds from which on it is said beforehand how long it will take, also where nobody looks on."""
 
 
 def analyse(
@@ -35,13 +31,13 @@ def analyse(
     seed: Annotated[int | None, typer.Option(help="Seed of the random controls. Default: the run's.")] = None,
     strict: Strict = False,
     device: Device = None,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Measure a run: tables as CSV and JSON, figures as PNG and SVG, all in the run folder.
 
     Example: unweave analyse run --measure accuracy
     """
-    from unweave.estimates import duration
     from unweave.paths import Paths
     from unweave.pipeline.inputs import recorded_inputs
     from unweave.pipeline.measures import (
@@ -54,7 +50,7 @@ def analyse(
         draw_elbow,
         run_measures,
     )
-    from unweave.pipeline.measuring_cost import measuring_seconds
+    from unweave.pipeline.measuring_cost import measuring_cost
     from unweave.runs.folder import RunFolder
 
     folder = RunFolder(run)
@@ -66,17 +62,20 @@ def analyse(
     names = measure or applicable(paths, images=spec is not None)
     check_measures(names)
     check_rows(names, paths)
-    check_places(folder)
+    if not dry_run:
+        check_places(folder)
     network = images = None
     if spec is not None and any(name in NEEDS_IMAGES for name in names):
         network = inputs.network()
         paths.check(network)
         images = replace(inputs, strict=strict).images(spec, network, train=False)
     subject = Subject(paths, network, images, recorded_seed if seed is None else seed, device=device)
-    if (seconds := measuring_seconds(names, subject)) > _LONG or (seconds and sys.stderr.isatty()):
-        sys.stderr.write(
-            f"unweave: measuring {len(paths)} rows on {len(images or ())} images: about {duration(seconds)}\n"
-        )
+    cost = measuring_cost(names, subject)
+    if dry_run:
+        print_line(f"{', '.join(names)}; {cost}") if not json else print_json({"measures": names, **cost.as_dict()})
+        return
+    if cost.seconds:
+        say_beforehand(f"measuring {cost}", cost.seconds)
     measured = run_measures(names, subject, folder)
     files = [str(file) for one in measured for file in one.files] + [str(f) for f in draw_elbow(paths, folder)]
     if json:

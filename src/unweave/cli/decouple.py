@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,16 +11,19 @@ from unweave.cli.options import (
     DATA_HELP,
     ClassesFile,
     Device,
+    DryRun,
     Json,
+    Loaders,
     Logits,
     Model,
+    Out,
     Preprocess,
     Seed,
     Size,
     Strict,
     Weights,
 )
-from unweave.cli.output import percent, print_json, print_line, print_table
+from unweave.cli.output import percent, print_estimate, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from unweave.decoupling.training.folder import TrainingFolder
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 def decouple(
     model: Model,
     train: Annotated[str, typer.Argument(metavar="TRAIN", help=f"Images to train on: {DATA_HELP}.")],
-    out: Annotated[Path, typer.Option(help="Folder to write; the same command again goes on with it.")],
+    out: Out,
     validation: Annotated[str | None, typer.Option(help="Images to measure on, in the same forms.")] = None,
     keep: Annotated[
         float | None, typer.Option(help="Share of filters to aim at, up to 1; without it the share is found.")
@@ -62,12 +64,10 @@ def decouple(
     precision: Annotated[str | None, typer.Option(help="float32, or bfloat16 for mixed precision.")] = None,
     seed: Seed = 0,
     device: Device = None,
-    loaders: Annotated[int, typer.Option(help="Processes that read images ahead.")] = 0,
+    loaders: Loaders = 0,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write events for TensorBoard.")] = False,
     strict: Strict = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only print what the training would take; nothing is written.")
-    ] = False,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Make a network that selects filters for every image, and train it.
@@ -99,9 +99,8 @@ def decouple(
     folder = TrainingFolder(out)
     if not dry_run:
         folder.check_writable()
-    classes = None if classes_file is None else str(classes_file)
     inputs = Inputs(
-        model, train, validation, weights, preprocess, size, classes, logits, loaders=loaders, strict=strict
+        model, train, validation, weights, preprocess, size, classes_file, logits, loaders=loaders, strict=strict
     )
     network = inputs.network()
     images = inputs.images(train, network, train=True)
@@ -110,8 +109,7 @@ def decouple(
     net = decoupled(network, example, keep, logits=inputs.logits_key, seed=seed)
     training = Training(net, images, held_out, chosen, folder=folder, device=device, tensorboard=tensorboard)
     if dry_run:
-        cost = training.cost()
-        print_json(cost.as_dict()) if json else print_line(str(cost))
+        print_estimate(training.cost(), json=json)
         return
     if training.first and sys.stderr.isatty():
         sys.stderr.write(f"unweave: {'going on with' if training.begun else 'training'} {out}\n")

@@ -15,6 +15,9 @@ from unweave.errors import RunError
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for paths, tables and figures.")] = Path("unweave-demo"),
     seed: Seed = 0,
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda, cuda:1, ...: where the network is taken apart; it is trained on the CPU.")
+    ] = "cpu",
     json: Json = False,
 ) -> None:
     """Train a small network on handwritten digits and take it apart: no download, under a minute.
@@ -30,7 +33,7 @@ def demo(
         raise RunError(f"{out} holds a search of yours; give the demo another folder: --out")
     folder.check_writable()
     check_places(folder)
-    result = run_demo(out, seed)
+    result = run_demo(out, seed, device=device)
     tables = {name: table for one in result.measured for name, table in one.tables.items()}
     specificity, usage = tables["specificity"], tables["usage"]
     if json:

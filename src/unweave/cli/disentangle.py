@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,30 +12,30 @@ from unweave.cli.options import (
     DATA_HELP,
     ClassesFile,
     Device,
+    DryRun,
     Json,
+    Loaders,
     Logits,
     Model,
+    Out,
     Preprocess,
     Seed,
     Size,
     Strict,
     Weights,
 )
-from unweave.cli.output import percent, print_json, print_line, print_table
+from unweave.cli.output import percent, print_estimate, print_json, print_line, print_table, say_beforehand
 from unweave.errors import SettingError
 
 if TYPE_CHECKING:
     from unweave.paths import Paths
     from unweave.runs.folder import RunFolder
 
-_LONG = 60
-"""Seconds from which on a search's cost is said beforehand, also where nobody looks on."""
-
 
 def disentangle(
     model: Model,
     train: Annotated[str, typer.Argument(metavar="TRAIN", help=f"Images to search on: {DATA_HELP}.")],
-    out: Annotated[Path, typer.Option(help="Run folder to write; the same command again goes on with it.")],
+    out: Out,
     validation: Annotated[str | None, typer.Option(help="Images to measure on later, in the same forms.")] = None,
     level: Annotated[str, typer.Option(help="block, filter, iccv2021:..., or value names by comma.")] = "block",
     objective: Annotated[
@@ -73,11 +73,9 @@ def disentangle(
         str, typer.Option(help="inline: in this process; processes: several of this machine.")
     ] = "inline",
     workers: Annotated[int | None, typer.Option(help="How many processes; default: one a core, at most four.")] = None,
-    loaders: Annotated[int, typer.Option(help="Processes that read images ahead, for each searching process.")] = 0,
+    loaders: Loaders = 0,
     strict: Strict = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only print what the search would take; nothing is written.")
-    ] = False,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Find the sub-architecture of every class of a trained network.
@@ -100,7 +98,7 @@ def disentangle(
     if not dry_run:
         run.check_writable()
     inputs = Inputs(
-        model, train, validation, weights, preprocess, size, _text(classes_file), logits, loaders=loaders, strict=strict
+        model, train, validation, weights, preprocess, size, classes_file, logits, loaders=loaders, strict=strict
     )
     network = inputs.network()
     images = inputs.images(train, network, train=True)
@@ -135,16 +133,14 @@ def disentangle(
     if search.finished:
         sys.stderr.write(f"unweave: {out} holds this search already, finished\n")
         if dry_run:
-            nothing = Cost.nothing()
-            print_json(nothing.as_dict()) if json else print_line(str(nothing))
+            print_estimate(Cost.nothing(), json=json)
             return
     else:
         cost = search.cost()
         if dry_run:
-            print_json(cost.as_dict()) if json else print_line(str(cost))
+            print_estimate(cost, json=json)
             return
-        if sys.stderr.isatty() or cost.seconds > _LONG:
-            sys.stderr.write(f"unweave: {'going on; the whole search: ' if search.begun else 'searching '}{cost}\n")
+        say_beforehand(f"{'going on; the whole search: ' if search.begun else 'searching '}{cost}", cost.seconds)
     paths = search.run()
     if not run.has_inputs:
         run.write_inputs({"inputs": inputs.as_settings(), "seed": seed})
@@ -174,7 +170,3 @@ def _beta(text: str) -> float | Literal["elbow"]:
         return float(text)
     except ValueError:
         raise SettingError(f"--beta must be a number or elbow, found {text!r}") from None
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+DATA_HELP = "imagefolder:PATH, cifar10:PATH, cifar100:PATH, digits, or path/to/file.py:function"
+
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="torchvision:NAME, timm:NAME, zoo:NAME, or path/to/file.py:function.")
 ]
@@ -22,12 +24,24 @@ Preprocess = Annotated[
 ]
 Size = Annotated[int | None, typer.Option(help="Resize the short side to this and crop the centre square.")]
 ClassesFile = Annotated[
-    Path | None,
-    typer.Option(help='JSON list of {"index", "wnid", "name"} that maps image folders to the network\'s outputs.'),
+    str | None,
+    typer.Option(
+        metavar="PATH",
+        help='JSON list of {"index", "wnid", "name"} that maps image folders to the network\'s outputs.',
+    ),
 ]
 Logits = Annotated[str | None, typer.Option(help="Which part of a dict, tuple or dataclass is the class scores.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse data with a damaged image instead of leaving it out.")]
 Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ... Default: where the network is.")]
+Out = Annotated[Path, typer.Option(help="Folder to write; the same command again goes on with it.")]
+Data = Annotated[
+    str,
+    typer.Argument(metavar="DATA", help=f"Inputs to find the paths of: {DATA_HELP}."),
+]
+TrainPart = Annotated[bool, typer.Option("--train", help="Training images, where DATA has two parts.")]
+Limit = Annotated[int | None, typer.Option(help="At most so many inputs, evenly spread.")]
+InputsBatch = Annotated[int | None, typer.Option(help="Inputs a batch; default: as many as run fastest.")]
+Loaders = Annotated[int, typer.Option(help="Processes that read images ahead, for each process that computes.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what it would take; nothing is written.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
-DATA_HELP = "imagefolder:PATH, cifar10:PATH, cifar100:PATH, digits, or path/to/file.py:function"

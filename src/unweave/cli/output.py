@@ -8,12 +8,18 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 
+if TYPE_CHECKING:
+    from unweave.estimates import Estimate
+    from unweave.paths import Paths
+
+_LONG = 60
+"""Seconds from which on it is said beforehand how long something takes, also where nobody looks on."""
 _NUMBER = re.compile(r"-?|-?[\d.,]+( %)?")
 
 
@@ -26,6 +32,38 @@ def print_line(text: str = "") -> None:
     """A line on standard output; characters that its encoding lacks are spelled out."""
     encoding = sys.stdout.encoding or "utf-8"
     sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+
+def print_estimate(found: Estimate, *, json: bool) -> None:
+    """What something would take: all that a dry run prints."""
+    if json:
+        print_json(found.as_dict())
+    else:
+        print_line(str(found))
+
+
+def say_beforehand(words: str, seconds: float) -> None:
+    """On standard error, where somebody looks on or it takes long."""
+    if sys.stderr.isatty() or seconds > _LONG:
+        sys.stderr.write(f"unweave: {words}\n")
+
+
+def usage_of(paths: Paths) -> dict[str, dict[str, float]]:
+    """Channels of each site in a path, and their share, both as means over inputs."""
+    names = paths.sites.names
+    counts = [float(mask.sum(1).double().mean()) for mask in paths.masks.values()]
+    shares = paths.kept().mean(0).tolist()
+    return {"channels": dict(zip(names, counts, strict=True)), "usage": dict(zip(names, shares, strict=True))}
+
+
+def print_usage(title: str, verb: str, paths: Paths) -> None:
+    """The same as a table."""
+    found = usage_of(paths)
+    rows = [
+        (site.name, site.channels, f"{found['channels'][site.name]:.1f}", percent(found["usage"][site.name]))
+        for site in paths.sites
+    ]
+    print_table(title, ["site", "channels", f"{verb} (mean)", "share"], rows)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unweave.cli.options import DATA_HELP, Device, Json, Strict
-from unweave.cli.output import percent, print_json, print_line, print_table
+from unweave.cli.options import Data, Device, InputsBatch, Json, Limit, Strict, TrainPart
+from unweave.cli.output import percent, print_json, print_line, print_usage, usage_of
 
 if TYPE_CHECKING:
     from unweave.paths import Paths
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 def paths(
     decoupled: Annotated[Path, typer.Argument(metavar="RUN", help="A folder that unweave decouple wrote.")],
-    data: Annotated[str, typer.Argument(metavar="DATA", help=f"Inputs to find the paths of: {DATA_HELP}.")],
+    data: Data,
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
-    train: Annotated[bool, typer.Option("--train", help="Training images, where DATA has two parts.")] = False,
+    train: TrainPart = False,
     last: Annotated[
         bool, typer.Option("--last", help="The network after the last epoch, instead of the best one.")
     ] = False,
-    limit: Annotated[int | None, typer.Option(help="At most so many inputs, evenly spread.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Inputs a batch; default: as many as run fastest.")] = None,
+    limit: Limit = None,
+    batch: InputsBatch = None,
     no_scores: Annotated[
         bool, typer.Option("--no-scores", help="Keep masks alone, which take a thirty-second of the space.")
     ] = False,
@@ -49,8 +49,7 @@ def paths(
 def _show(found: Paths, run: RunFolder, *, json: bool) -> None:
     import torch
 
-    rows, shares = found.rows, found.kept().mean(0)
-    counts = [float(mask.sum(1).float().mean()) for mask in found.masks.values()]
+    rows = found.rows
     different = len(torch.unique(torch.cat(list(found.masks.values()), 1), dim=0))
     right = [prediction == label for prediction, label in zip(rows.predictions, rows.labels, strict=True) if label >= 0]
     accuracy = sum(right) / len(right) if right else float("nan")
@@ -58,8 +57,7 @@ def _show(found: Paths, run: RunFolder, *, json: bool) -> None:
         print_json(
             {
                 "inputs": len(found),
-                "channels": dict(zip(found.sites.names, counts, strict=True)),
-                "usage": dict(zip(found.sites.names, shares.tolist(), strict=True)),
+                **usage_of(found),
                 "different_paths": different,
                 "accuracy": accuracy if right else None,
                 "inputs_without_filters": found.manifest["inputs_without_filters"],
@@ -68,16 +66,9 @@ def _show(found: Paths, run: RunFolder, *, json: bool) -> None:
             }
         )
         return
-    table = zip(
-        found.sites.names,
-        (site.channels for site in found.sites),
-        (f"{count:.1f}" for count in counts),
-        map(percent, shares),
-        strict=True,
-    )
-    print_table(
+    print_usage(
         f"Paths of {len(found)} inputs, {different} different ones; {percent(accuracy)} classified right",
-        ["site", "channels", "selected (mean)", "share"],
-        table,
+        "selected",
+        found,
     )
     print_line(f"Written: {run.paths_file}. Next: unweave analyse {run.root}")

@@ -3,60 +3,60 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unweave.cli.options import (
-    DATA_HELP,
     ClassesFile,
+    Data,
     Device,
+    DryRun,
+    InputsBatch,
     Json,
+    Limit,
+    Loaders,
     Logits,
     Model,
+    Out,
     Preprocess,
     Size,
     Strict,
+    TrainPart,
     Weights,
 )
-from unweave.cli.output import percent, print_json, print_line, print_table
+from unweave.cli.output import percent, print_estimate, print_json, print_line, print_usage, say_beforehand, usage_of
 
 if TYPE_CHECKING:
     from unweave.paths import Paths
     from unweave.runs.folder import RunFolder
 
-_LONG = 60
-"""Seconds from which on the cost is said beforehand, also where nobody looks on."""
-
 
 def route(
     model: Model,
-    data: Annotated[str, typer.Argument(metavar="DATA", help=f"Inputs to find the paths of: {DATA_HELP}.")],
-    out: Annotated[Path, typer.Option(help="Run folder to write; the same command again goes on with it.")],
-    train: Annotated[bool, typer.Option("--train", help="Training images, where DATA has two parts.")] = False,
+    data: Data,
+    out: Out,
+    train: TrainPart = False,
     level: Annotated[
         str | None,
         typer.Option(help="block, filter, or value names by comma. Default: block if residual, else convolutions."),
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="At most so many inputs, evenly spread.")] = None,
+    limit: Limit = None,
     steps: Annotated[int, typer.Option(help="Steps of the descent.")] = 30,
     rate: Annotated[float, typer.Option(help="Step length.")] = 0.1,
     momentum: Annotated[float, typer.Option(help="Of the descent.")] = 0.9,
     weight: Annotated[float, typer.Option(help="Of the sum of gates, against the cross entropy.")] = 0.05,
     bound: Annotated[float, typer.Option(help="The largest gate.")] = 10.0,
-    batch: Annotated[int | None, typer.Option(help="Inputs a batch; default: as many as run fastest.")] = None,
+    batch: InputsBatch = None,
     weights: Weights = None,
     preprocess: Preprocess = None,
     size: Size = None,
     classes_file: ClassesFile = None,
     logits: Logits = None,
     device: Device = None,
-    loaders: Annotated[int, typer.Option(help="Processes that read images ahead.")] = 0,
+    loaders: Loaders = 0,
     strict: Strict = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only print what it would take; nothing is written.")
-    ] = False,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Find the critical data routing path of every input of a trained network.
@@ -68,14 +68,14 @@ def route(
     from unweave.pipeline.inputs import Inputs
     from unweave.runs.folder import RunFolder
     from unweave.search.routing import Routing
+    from unweave.search.routing_cost import RoutingCost
     from unweave.search.routing_gates import Descent
 
     descent = Descent(steps, rate, momentum, weight, bound)
     run = RunFolder(out)
     if not dry_run:
         run.check_writable()
-    classes = None if classes_file is None else str(classes_file)
-    inputs = Inputs(model, data, None, weights, preprocess, size, classes, logits, loaders=loaders, strict=strict)
+    inputs = Inputs(model, data, None, weights, preprocess, size, classes_file, logits, loaders=loaders, strict=strict)
     network = inputs.network()
     routing = Routing(
         network,
@@ -91,26 +91,26 @@ def route(
     )
     if routing.finished:
         sys.stderr.write(f"unweave: {out} holds these paths already, finished\n")
+        if dry_run:
+            print_estimate(RoutingCost.nothing(), json=json)
+            return
     else:
         cost = routing.cost()
         if dry_run:
-            print_json(cost.as_dict()) if json else print_line(str(cost))
+            print_estimate(cost, json=json)
             return
-        if sys.stderr.isatty() or cost.seconds > _LONG:
-            sys.stderr.write(f"unweave: {'going on with' if routing.begun else 'routing'} {cost}\n")
+        say_beforehand(f"{'going on with' if routing.begun else 'routing'} {cost}", cost.seconds)
     paths = routing.run()
     run.write_inputs({"inputs": inputs.as_settings(), "seed": 0})
     _show(paths, run, json=json)
 
 
 def _show(paths: Paths, run: RunFolder, *, json: bool) -> None:
-    shares, kept = paths.kept().mean(0), paths.manifest["masks_keep_prediction"]
-    counts = [float(mask.sum(1).double().mean()) for mask in paths.masks.values()]
+    kept = paths.manifest["masks_keep_prediction"]
     if json:
         found = {
             "inputs": len(paths),
-            "channels": dict(zip(paths.sites.names, counts, strict=True)),
-            "usage": dict(zip(paths.sites.names, shares.tolist(), strict=True)),
+            **usage_of(paths),
             "masks_keep_prediction": kept,
             "all_gates_open": paths.manifest["all_gates_open"],
             "damaged": paths.manifest["damaged_images"],
@@ -118,14 +118,7 @@ def _show(paths: Paths, run: RunFolder, *, json: bool) -> None:
         }
         print_json(found)
         return
-    rows = zip(
-        paths.sites.names,
-        (site.channels for site in paths.sites),
-        (f"{count:.1f}" for count in counts),
-        map(percent, shares),
-        strict=True,
-    )
-    print_table(f"Paths of {len(paths)} inputs", ["site", "channels", "kept (mean)", "share"], rows)
+    print_usage(f"Paths of {len(paths)} inputs", "kept", paths)
     print_line(
         f"The gates keep every input's prediction ({paths.manifest['all_gates_open']} with all gates at 1); masks "
         f"alone, without the gates' sizes, keep that of {percent(kept)}"

@@ -147,8 +147,11 @@ class Reader(Protocol[Result_co]):
     def __getitem__(self, positions: list[int], /) -> Result_co | Failure: ...
 
 
-def read_all(reader: Reader[Result_co], plan: Sequence[np.ndarray], workers: int) -> Iterator[Result_co]:
+def read_all(reader: Reader[Result_co], plan: Sequence[np.ndarray], workers: int, seed: int = 0) -> Iterator[Result_co]:
     """What `reader` gives for each list of positions, in order, read ahead by so many worker processes.
+
+    `seed`: of the worker processes' own random states (torch's, numpy's and Python's), from which a data set's random
+    transforms draw there.
 
     Raises
     ------
@@ -156,13 +159,13 @@ def read_all(reader: Reader[Result_co], plan: Sequence[np.ndarray], workers: int
         If an item fails, or a worker process dies.
     """
     asked = [[int(position) for position in positions] for positions in plan]
-    for found in map(reader.__getitem__, asked) if workers == 0 else _from_workers(reader, asked, workers):
+    for found in map(reader.__getitem__, asked) if workers == 0 else _from_workers(reader, asked, workers, seed):
         if isinstance(found, Failure):
             raise found.raised()
         yield found
 
 
-def _from_workers(reader: Any, asked: list[list[int]], workers: int) -> Iterator[Any]:
+def _from_workers(reader: Any, asked: list[list[int]], workers: int, seed: int) -> Iterator[Any]:
     loader: DataLoader[Any] = DataLoader(
         reader,
         sampler=asked,  # with batch_size=None an index may be anything that the reader takes
@@ -170,7 +173,7 @@ def _from_workers(reader: Any, asked: list[list[int]], workers: int) -> Iterator
         collate_fn=_as_it_is,
         num_workers=workers,
         # A loader without a generator of its own draws its seed from the user's random state.
-        generator=torch.Generator(),
+        generator=torch.Generator().manual_seed(seed),
     )
     try:
         found = iter(loader)

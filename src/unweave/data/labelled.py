@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -60,6 +60,10 @@ class LabelledImages:
         known = self.class_names is not None and 0 <= index < len(self.class_names)
         return self.class_names[index] if known else str(index)  # type: ignore[index]
 
+    def names_of(self, indices: Iterable[int]) -> dict[str, str]:
+        """Names of the classes `indices` (negative ones, unknown, left out) by index as text, for a manifest."""
+        return {str(c): self.name_of(c) for c in sorted({int(c) for c in indices}) if c >= 0}
+
     def images(self, positions: Sequence[int] | np.ndarray) -> Tensor:
         """The images at `positions`, stacked: `[len(positions), ...]`.
 
@@ -101,15 +105,17 @@ class LabelledImages:
             raise DataError(f"no image of {len(self)} can be read{tried}; the first: {next(iter(damaged.values()))}")
         return np.sort(np.asarray(chosen, dtype=np.int64))
 
-    def batches(self, plan: Sequence[np.ndarray]) -> Iterator[ImageBatch]:
-        """The image batches that `plan` lists by position, in its order; the same from any number of workers.
+    def batches(self, plan: Sequence[np.ndarray], seed: int = 0) -> Iterator[ImageBatch]:
+        """The image batches that `plan` lists by position, in its order; the same from any number of workers, unless
+        the data set has random transforms: these draw from what `seed` starts in worker processes, or without such
+        from the random states of this one.
 
         Raises
         ------
         DataError
             If an item fails, a worker process dies, or the data are strict and an image is damaged.
         """
-        for batch in read_all(BatchReader(self.dataset, self.collate), plan, self.workers):
+        for batch in read_all(BatchReader(self.dataset, self.collate), plan, self.workers, seed):
             self._check_strict(batch)
             yield batch
 

@@ -79,7 +79,7 @@ def input_paths(
         "network": fingerprint(network),
         "settings": {"keep": network.keep, "batch": size, "device": next(network.parameters()).device.type},
         "inputs_without_filters": _without_filters(masks, len(rows)),
-        "class_names": {str(c): images.name_of(c) for c in sorted({*rows.labels, *rows.predictions}) if c >= 0},
+        "class_names": images.names_of([*rows.labels, *rows.predictions]),
         "damaged_images": len(found.damaged),
         "data": {"inputs": images.fingerprint(positions)},
         "versions": versions(),

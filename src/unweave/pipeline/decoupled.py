@@ -66,8 +66,9 @@ def write_paths(
     with run.opened():
         begun = run.read_record()
         if begun is not None:
-            check_parts(run.record_file, begun, ("asked", "network", "data"))
-            if begun["asked"].get("method") != METHOD:
+            asked = begun.get("asked")
+            method = asked.get("method") if isinstance(asked, dict) else None
+            if method != METHOD:
                 raise RunError(f"{run.root} holds a run of another command; give another folder: --out")
         notes = {"inputs": opened.inputs.as_manifest()}
         found = input_paths(
@@ -81,6 +82,7 @@ def write_paths(
         if begun is None:
             run.begin(record)
         else:
+            check_parts(run.record_file, begun, ("network", "data"))
             check_same(run.root, begun["asked"], record["asked"])
             check_fingerprint(record["network"], begun["network"], f"the run in {run.root} was begun with")
             check_images(run.root, "given", begun["data"].get("inputs"), record["data"]["inputs"])

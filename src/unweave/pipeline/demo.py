@@ -10,6 +10,7 @@ import torch
 
 from unweave.data.digits import Digits
 from unweave.data.labelled import labelled
+from unweave.network.devices import usable_device
 from unweave.paths import Paths
 from unweave.pipeline.measures import Measured, Subject, applicable, draw_elbow, run_measures
 from unweave.runs.folder import RunFolder
@@ -31,17 +32,27 @@ class Demo:
     seconds: float
 
 
-def run_demo(folder: str | Path, seed: int = 0, show_progress: bool | None = None) -> Demo:
+def run_demo(
+    folder: str | Path, seed: int = 0, show_progress: bool | None = None, *, device: str | None = None
+) -> Demo:
     """Train, disentangle the ten digits with `released` and the elbow's beta, measure on the held-out digits.
 
-    Writes paths, tables and figures into `folder`.
+    Writes paths, tables and figures into `folder`. Training is always on the CPU, so that every machine takes the same
+    network apart; `device` is where that is done.
+
+    Raises
+    ------
+    SettingError
+        If the device cannot be used.
     """
+    where = usable_device(device or "cpu")
     started = time.perf_counter()
     run = RunFolder(folder)
     network = train_digits_network(seed)
     train, held_out = Digits(train=True), Digits(train=False)
     with torch.no_grad():
         top1 = float((network(held_out.images).argmax(1) == held_out.targets).float().mean())
+    network.to(where)
     paths = disentangle(network, train, validation=held_out, betas=_BETAS, seed=seed, show_progress=show_progress)
     paths.save(run.paths_file)
     subject = Subject(paths, network, labelled(held_out), seed, show_progress)

@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
 from unweave.analysis.class_rows import class_rows
 from unweave.analysis.specificity import CONTROLS
 from unweave.data.labelled import LabelledImages
+from unweave.estimates import Estimate, duration
 from unweave.paths import Paths
 from unweave.pipeline.measures import Subject
 
 _TIMED = 8
+
+
+@dataclass(frozen=True)
+class MeasuringCost(Estimate):
+    """What measuring will take: `rows` of paths, `images` at hand, `forward_passes` of single images, expected
+    `seconds` (drawing is not counted)."""
+
+    rows: int
+    images: int
+    forward_passes: int
+    seconds: float
+
+    def words(self) -> str:
+        """Counts and time, for a person."""
+        return f"{self.rows} rows on {self.images} images: about {duration(self.seconds)}"
 
 
 def forward_passes(names: Sequence[str], paths: Paths, images: LabelledImages) -> int:
@@ -30,14 +47,16 @@ def forward_passes(names: Sequence[str], paths: Paths, images: LabelledImages) -
     return passes
 
 
-def measuring_seconds(names: Sequence[str], subject: Subject) -> float:
-    """About how long the measures `names` take, from the time that a few images take to be read and computed."""
+def measuring_cost(names: Sequence[str], subject: Subject) -> MeasuringCost:
+    """About what the measures `names` take, from the time that a few images take to be read and computed."""
+    rows, images = len(subject.paths), len(subject.images or ())
     if subject.network is None or subject.images is None:
-        return 0.0
-    few = subject.images.intact(min(_TIMED, len(subject.images)))
+        return MeasuringCost(rows, images, 0, 0.0)
+    few = subject.images.intact(min(_TIMED, images))
     started = time.perf_counter()
     batch = subject.images.images(few)
     with torch.inference_mode():
         subject.network(batch.to(next((p.device for p in subject.network.parameters()), torch.device("cpu"))))
     seconds = time.perf_counter() - started
-    return forward_passes(names, subject.paths, subject.images) * seconds / len(few)
+    passes = forward_passes(names, subject.paths, subject.images)
+    return MeasuringCost(rows, images, passes, passes * seconds / len(few))

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from unweave.errors import DataError, RunError
 from unweave.files import DRAFT_SUFFIX, canonical_json, digest, read_text, write_text
@@ -29,6 +29,9 @@ class RunFolder:
     paths.safetensors   the result
     tables/, figures/   measures
     """
+
+    written_by: ClassVar[str] = "unweave disentangle, route or paths"
+    """The commands that make such a folder."""
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
@@ -203,7 +206,9 @@ class RunFolder:
                 "made from Python; measure it there, or repeat the command that began it"
             )
         if not self.has_inputs:
-            raise RunError(f"{self.root} is not a run folder (no {self.inputs_file.name}); see: unweave disentangle")
+            raise RunError(
+                f"{self.root} is not a run folder (no {self.inputs_file.name}); make one with {self.written_by}"
+            )
         return _read_json(self.inputs_file)
 
     def finished_paths(self) -> Path:

@@ -189,6 +189,7 @@ class Routing(Run[Division]):
             "masks_keep_prediction": float(found["masks_keep"].mean()),
             "mean_loss": float(found["losses"].mean(dtype=np.float64)),
             "damaged_images": len(damaged),
+            "class_names": self.images.names_of([*rows.labels, *rows.predictions]),
             "data": self._data,
             "versions": versions(),
             "threads": self.plan.threads,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -27,6 +27,8 @@ class TrainingFolder(RunFolder):
     tables/training          figures of all epochs, once training has ended
     events/                  for TensorBoard
     """
+
+    written_by: ClassVar[str] = "unweave decouple"
 
     @property
     def checkpoint_file(self) -> Path:

@@ -42,10 +42,11 @@ class TrainingImages:
         some = self.data.intact(_COMPARED)
         return torch.equal(self.data.images(some), self.data.images(some))
 
-    def batches(self, plan: Sequence[np.ndarray]) -> Iterator[tuple[Tensor, Tensor, np.ndarray]]:
-        """(images, labels, positions) of each list of positions; damaged images are left out, and a batch of none."""
+    def batches(self, plan: Sequence[np.ndarray], seed: int = 0) -> Iterator[tuple[Tensor, Tensor, np.ndarray]]:
+        """(images, labels, positions) of each list of positions; damaged images are left out, and a batch of none.
+        `seed`: of the processes that read ahead, for random transforms of the data set's own."""
         if not self._wanted:
-            yield from self._read(plan)
+            yield from self._read(plan, seed)
             return
         if self._kept is None:
             self._keep()
@@ -56,8 +57,8 @@ class TrainingImages:
                 index = torch.from_numpy(positions).to(self.device)
                 yield self._kept[index], self._labels[index], positions
 
-    def _read(self, plan: Sequence[np.ndarray]) -> Iterator[tuple[Tensor, Tensor, np.ndarray]]:
-        for batch in self.data.batches(plan):
+    def _read(self, plan: Sequence[np.ndarray], seed: int = 0) -> Iterator[tuple[Tensor, Tensor, np.ndarray]]:
+        for batch in self.data.batches(plan, seed):
             self.damaged |= {one.position: one.reason for one in batch.damaged}
             if batch.images is not None:
                 index = torch.from_numpy(batch.positions).to(self.device)

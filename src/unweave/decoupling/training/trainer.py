@@ -106,8 +106,10 @@ class Trainer:
         every = 1 if self.device.type == "cpu" else _STEPS_BETWEEN_CHECKS
         watch, sums = _Watch(self.device), torch.zeros(len(TERMS) + 1, device=self.device, dtype=torch.float64)
         self.objective.train()
-        torch.manual_seed(int(generator("noise", settings.seed, epoch).integers(2**63)))  # a data set may draw from it
-        for step, (read, labels, positions) in enumerate(images.batches(plan)):
+        # A data set's own random transforms draw from it, here or in worker processes: others in every epoch.
+        reading = int(generator("noise", settings.seed, epoch, rank).integers(2**63))
+        torch.manual_seed(reading)
+        for step, (read, labels, positions) in enumerate(images.batches(plan, reading)):
             if len(positions) < 2:  # the others are damaged, and batch norm takes no single one
                 if self.processes.several:
                     raise DataError(f"a share of a batch has {len(positions)} images that can be read; mend the others")
