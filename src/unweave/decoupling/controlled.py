@@ -18,10 +18,11 @@ class Controller(nn.Module):
     """`g = W2 relu(W1 s)`, `s` the mean of the layer's input over positions (ECCV Eq. 2): `[batch, channels, height,
     width]` -> `[batch, filters]`. `W1` makes a quarter of the channels.
 
-    `W2` starts at zero and its bias at two: in evaluation all gates are open, whatever the scale of the input, and in
-    training the noise closes 2 % of them and saturates 34 %, which get no gradient. From a bias of one, a short training
-    ends with `g` a little above zero: the noise alone makes the wanted share in training, and in evaluation nearly all
-    gates stay open (docs/decoupling.md). Hidden units differ from the first step on, because `W1` is random.
+    `W2` starts at zero and its bias at two: in evaluation all gates are open, whatever the scale of the input, and
+    in training the noise closes 2 % of them and saturates 34 %, which get no gradient. From a bias of one, a short
+    training ends with `g` a little above zero: the noise alone makes the wanted share in training, and in
+    evaluation nearly all gates stay open (docs/decoupling.md). Hidden units differ from the first step on, because
+    `W1` is random.
     """
 
     def __init__(self, channels: int, filters: int) -> None:

@@ -151,10 +151,11 @@ def _normalise(
 
 def _passed_on(node: fx.Node) -> fx.Node | None:
     """The value that an operation hands on as it is: padding by nothing copies all of it, a slice may take all."""
-    source = node.args[0] if node.args else None
+    source: Any = node.args[0] if node.args else None
     if not isinstance(source, fx.Node):
         return None
-    if node.target in (aten.pad.default, aten.constant_pad_nd.default) and not any(node.args[1]):
+    widths: Any = node.args[1] if len(node.args) > 1 else ()
+    if node.target in (aten.pad.default, aten.constant_pad_nd.default) and not any(widths):
         return source
     whole = node.target is aten.slice.Tensor and node.args[2:4] == (0, sys.maxsize) and node.args[4:] in ((), (1,))
     return source if whole else None

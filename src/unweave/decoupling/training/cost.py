@@ -59,23 +59,22 @@ def estimate_cost(
             float(trainer.step(batch, labels)[0][0])
             timed.append(time.perf_counter() - started)
             started = time.perf_counter()
-        measured = 0.0
-        if validation is not None:
-            measured = _seconds_to_measure(trainer, validation, settings)
+        each = _seconds_to_measure_one(trainer, validation or images, settings)
+    after = settings.recalibrate + (0 if validation is None else len(validation.positions))
     per_step = fastest(timed)
     state, network = trainer.state().values(), trainer.net.state_dict().values()
     return TrainingCost(
         images=len(images.positions),
         epochs=settings.epochs,
         steps=steps * settings.epochs,
-        seconds=settings.epochs * (steps * per_step + measured),
+        seconds=settings.epochs * (steps * per_step + after * each),
         disk=sum(one.nbytes for one in state) + 2 * sum(one.nbytes for one in network),
     )
 
 
-def _seconds_to_measure(trainer: Trainer, validation: TrainingImages, settings: FitSettings) -> float:
-    some = TrainingImages(validation.data, validation.device, kept=False)
-    some.positions = validation.positions[: settings.batch]
+def _seconds_to_measure_one(trainer: Trainer, images: TrainingImages, settings: FitSettings) -> float:
+    some = TrainingImages(images.data, images.device, kept=False)
+    some.positions = images.positions[: settings.batch]
     started = time.perf_counter()
     measure(trainer.net, some, settings.precision, Processes())
-    return (time.perf_counter() - started) * len(validation.positions) / max(1, len(some.positions))
+    return (time.perf_counter() - started) / max(1, len(some.positions))
