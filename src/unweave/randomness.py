@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unweave.files import digest
 
-_PURPOSES = ("order", "scores", "spread", "noise", "augmentation", "channels", "others", "images")
+_PURPOSES = ("order", "scores", "spread", "noise", "augmentation", "channels", "others", "images", "mosaics", "labels", "partners")
 
 
 def key_of(classes: Sequence[int]) -> int:

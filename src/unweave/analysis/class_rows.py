@@ -56,6 +56,19 @@ def class_rows(paths: Paths, measure: str) -> list[ClassRow]:
     return [ClassRow(members, against) for members, against in zip(rows.members, rows.against, strict=True)]
 
 
+def named(names: Sequence[str], most: int = 5) -> str:
+    """The first few of `names`, each cut where it is very long."""
+    shown = [name if len(name) <= 40 else name[:39] + "…" for name in names[:most]]
+    return ", ".join([*shown, *(["..."] if len(names) > most else [])])
+
+
+def without_images(paths: Paths, images: LabelledImages) -> str:
+    """For a table's title: which rows have no images in the data; nothing if all have."""
+    rows = class_rows(paths, "this")
+    missing = [name for name, row in zip(paths.rows.names, rows, strict=True) if not len(row.own(images))]
+    return f"; {len(missing)} of {len(rows)} without images left out ({named(missing)})" if missing else ""
+
+
 @dataclass(frozen=True)
 class Wording:
     """How tables speak of rows: as classes, or, where some are groups, as rows."""

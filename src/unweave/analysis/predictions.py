@@ -14,6 +14,7 @@ from unweave.errors import DataError
 from unweave.network.capture import capture
 from unweave.network.devices import usable_device
 from unweave.network.folding import channels_last, fold_batch_norms, to_device
+from unweave.network.graph import Tap
 from unweave.network.tapping import Multiplier, TappedNetwork
 from unweave.paths import Paths
 from unweave.progress import Advance
@@ -28,17 +29,28 @@ class Predictor:
     tapped: TappedNetwork
     paths: Paths
     device: torch.device
+    image_shape: tuple[int, ...]
 
     @classmethod
-    def of(cls, network: nn.Module, paths: Paths, device: str | torch.device | None = None) -> Predictor:
-        """Capture `network` for the sites of `paths`; refuses another network than the paths were found in."""
+    def of(
+        cls,
+        network: nn.Module,
+        paths: Paths,
+        device: str | torch.device | None = None,
+        image_shape: tuple[int, ...] | None = None,
+    ) -> Predictor:
+        """Capture `network` for the sites of `paths`; refuses another network than the paths were found in.
+
+        `image_shape` is that of one image, where it is not the shape that the sites were found with.
+        """
         paths.check(network)
         sites = paths.sites
-        example = torch.zeros((2, *sites.image_shape), dtype=getattr(torch, sites.dtype))
+        shape = image_shape or sites.image_shape
+        example = torch.zeros((2, *shape), dtype=getattr(torch, sites.dtype))
         captured = capture(network, example, sites.logits)
         where = usable_device(device) if device is not None else captured.device
         folded = to_device(channels_last(fold_batch_norms(captured, sites)), where)
-        return cls(TappedNetwork(folded, sites), paths, where)
+        return cls(TappedNetwork(folded, sites), paths, where, shape)
 
     def original(self, images: Tensor) -> np.ndarray:
         """The untouched network's class scores, `[images, classes]`."""
@@ -49,14 +61,23 @@ class Predictor:
         masks = (paths or self.paths).masks.values()
         return self._scores(images, [mask[row].to(self.device, images.dtype) for mask in masks])
 
+    def gates_of(self, rows: Sequence[int] | np.ndarray, images: Tensor) -> Multiplier:
+        """A tap that sends image `i` through row `rows[i]`."""
+        positions = torch.as_tensor(np.asarray(rows, dtype=np.int64))
+        gates = [mask[positions].to(self.device, images.dtype) for mask in self.paths.masks.values()]
+        return Multiplier(self.tapped.sites, gates)
+
     def _scores(self, images: Tensor, gates: list[Tensor] | None) -> np.ndarray:
-        expected = self.paths.sites.image_shape
+        return self.run(images, Multiplier(self.tapped.sites, gates) if gates is not None else _pass_on)
+
+    def run(self, images: Tensor, tap: Tap) -> np.ndarray:
+        """Class scores `[images, classes]`, with `tap(position, value)` in place of each site's value."""
+        expected = self.image_shape
         if tuple(images.shape[1:]) != expected:
             raise DataError(f"the paths were found for images of shape {expected}, found {tuple(images.shape[1:])}")
         placed = images.to(self.device)
         if placed.ndim == 4:
             placed = placed.contiguous(memory_format=torch.channels_last)
-        tap = Multiplier(self.tapped.sites, gates) if gates is not None else _pass_on
         with torch.inference_mode():
             scores: Tensor = self.tapped(placed, tap)
         return scores.cpu().double().numpy()  # exact, and numpy lacks some of torch's types
