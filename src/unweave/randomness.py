@@ -11,7 +11,10 @@ from torch import Tensor
 
 from unweave.files import digest
 
-_PURPOSES = ("order", "scores", "spread", "noise", "augmentation", "channels", "others", "images", "mosaics", "labels", "partners")
+_PURPOSES = (
+    *("order", "scores", "spread", "noise", "augmentation", "channels", "others", "images"),
+    *("mosaics", "labels", "partners", "bootstrap"),
+)
 
 
 def key_of(classes: Sequence[int]) -> int:

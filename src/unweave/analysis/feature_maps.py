@@ -84,7 +84,8 @@ def feature_maps(
     drawn = draw_mosaics(class_rows(paths, "feature maps"), images, max(chosen) + 1, seed).take(list(chosen))
     predictor = Predictor.of(network, paths, device)
     found = [
-        (numbers, batch, _kept(predictor, drawn.take(numbers), batch, share)) for numbers, batch in pictures(drawn, images)
+        (numbers, batch, _kept(predictor, drawn.take(numbers), batch, share))
+        for numbers, batch in pictures(drawn, images)
     ]
     if not found:
         raise DataError(f"each of the {len(drawn)} mosaics has an image that cannot be read")
@@ -129,9 +130,7 @@ class _Keeping:
         return gated
 
 
-def _table(
-    paths: Paths, numbers: Sequence[int], names: Sequence[Sequence[str]], kept: np.ndarray, title: str
-) -> Table:
+def _table(paths: Paths, numbers: Sequence[int], names: Sequence[Sequence[str]], kept: np.ndarray, title: str) -> Table:
     hits = np.full(kept.shape[:4], np.nan)
     for quadrant in range(4):
         flat = torch.from_numpy(kept[:, quadrant]).flatten(0, 2)

@@ -55,10 +55,10 @@ def draw_mosaics(rows: Sequence[ClassRow], images: LabelledImages, count: int, s
         raise SettingError(f"mosaics must be at least 1, found {count}")
     if seed < 0:
         raise SettingError(f"seed must be at least 0, found {seed}")
-    members = [index for row in rows for index in row.members]
-    shared = sorted({index for index in members if members.count(index) > 1}) if len(set(members)) < len(members) else []
-    if shared:
-        raise PathsError(f"a mosaic shows rows that share no class; class {shared[0]} is in several rows")
+    members, times = np.unique([index for row in rows for index in row.members], return_counts=True)
+    if (times > 1).any():
+        shared = int(members[times > 1][0])
+        raise PathsError(f"a mosaic shows rows that share no class; class {shared} is in several rows")
     own = [row.own(images) for row in rows]
     usable = np.array([position for position, theirs in enumerate(own) if len(theirs)], dtype=np.int64)
     if len(usable) < 4:

@@ -15,11 +15,13 @@ from unweave.tables import Table
 
 @dataclass(frozen=True, eq=False)
 class Similarity:
-    """`per_site`: one number per site. `matrix`: row by row, `[rows, rows]`, mean over sites. `names`: of the rows."""
+    """`per_site`: one number per site. `matrix`: row by row, `[rows, rows]`, mean over sites. `names` and `classes`
+    (-1 for groups and inputs) of the rows."""
 
     per_site: Table
     matrix: np.ndarray
     names: tuple[str, ...]
+    classes: tuple[int, ...] = ()
 
     def to_frame(self) -> object:
         """The matrix as a pandas frame."""
@@ -78,7 +80,7 @@ def similarity(paths: Paths) -> Similarity:
         },
         summary={"similarity": float(np.mean(means)), "expected_by_chance": float(np.mean(chances))},
     )
-    return Similarity(per_site, matrix, paths.rows.names)
+    return Similarity(per_site, matrix, paths.rows.names, paths.rows.classes)
 
 
 def jaccard(mask: Tensor) -> np.ndarray:

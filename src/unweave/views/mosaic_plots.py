@@ -22,8 +22,8 @@ def plot_hit_rate(table: Table) -> Figure:
         max(6.0, 0.28 * len(table)),
         4.0,
         f"Hit rate on {table.summary['mosaics']} mosaics",
-        "How to read: in a mosaic of four classes, the share of a sub-architecture's most active pixels that lie on its "
-        "own class. 0.25, the dashed line, is what any mask has that does not depend on the class; the band spans two "
+        "How to read: in a mosaic of four classes, the share of a sub-architecture's most active pixels on "
+        "its own class. 0.25, the dashed line, is what any mask has that does not depend on the class; the band spans two "
         "standard errors.",
     )
     positions, rates = np.arange(len(table)), np.asarray(table["hit_rate"], float)
@@ -48,14 +48,14 @@ def plot_feature_maps(result: FeatureMaps, mosaic: int = 0, most: int = _MOST_SI
     figure = Figure(figsize=(0.95 * len(sites) + 2.6, 6.6), layout="constrained")
     axes = figure.subplots(5, len(sites) + 1, squeeze=False)
     figure.suptitle("What sub-architectures look at", x=0.01, ha="left", fontsize=11, fontweight="bold")
+    share = float(result.kept[mosaic, 0, 0, sites[0]].mean())
     sentence = (
-        "How to read: each row is the mosaic seen through the sub-architecture of the class that the frame marks, the last "
-        "row the whole network's; what is bright are the 5 % of the pixels on which a site's channels are together most "
-        "active. Numbers: the share of them inside the frame (0.25 by chance)."
-    ).replace("5 %", f"{float(result.kept[mosaic, 0, 0, sites[0]].mean()):.0%}")
-    figure.supxlabel(
-        "\n".join(textwrap.wrap(sentence, int(figure.get_figwidth() * 16.5))), x=0.01, ha="left", fontsize=8, color="#444444"
+        "How to read: each row is the mosaic seen through the sub-architecture of the class that the frame marks, the "
+        f"last row the whole network's; what is bright are the {share:.0%} of the pixels on which a site's channels "
+        "are together most active. Numbers: the share of them inside the frame (0.25 by chance)."
     )
+    lines = "\n".join(textwrap.wrap(sentence, int(figure.get_figwidth() * 16.5)))
+    figure.supxlabel(lines, x=0.01, ha="left", fontsize=8, color="#444444")
     hits = np.asarray(result.hits["sub_architecture"]).reshape(len(result), 4, len(result.sites))
     for row in range(5):
         quadrant, through = (row, 0) if row < 4 else (0, 1)

@@ -1,0 +1,186 @@
+"""Classes clustered by the similarity of their sub-architectures (preprint Fig. 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from unweave.analysis.similarity import Similarity, similarity
+from unweave.errors import PathsError, SettingError
+from unweave.paths import Paths
+from unweave.tables import Table
+
+
+@dataclass(frozen=True, eq=False)
+class Clusters:
+    """`linkage` `[rows - 1, 4]` in SciPy's form; `order` `[rows]`: the rows as the tree's leaves from left to right;
+    `matrix` `[rows, rows]` the similarities and `names` of the rows, both in the order of the paths. `group_of`
+    `[rows]`: position in `groups` (names), -1 for rows in none. `leaves`: a row a leaf. `agreement`: what the tree has
+    in common with groups and hierarchy."""
+
+    linkage: np.ndarray
+    order: np.ndarray
+    matrix: np.ndarray
+    names: tuple[str, ...]
+    groups: tuple[str, ...]
+    group_of: np.ndarray
+    leaves: Table
+    agreement: Table
+
+    def to_frame(self) -> object:
+        """The leaves as a pandas frame."""
+        return self.leaves.to_frame()
+
+
+def cluster(
+    paths: Paths | Similarity,
+    *,
+    groups: Mapping[str, Sequence[int | str]] | None = None,
+    distances: np.ndarray | None = None,
+    count: int | None = None,
+) -> Clusters:
+    """Hierarchical clustering of rows, average linkage on `1 - M` (M: Jaccard similarity, mean over sites).
+
+    The preprint does not say which linkage it takes. Source: preprint section 5.4, Fig. 7.
+
+    Agreement with `groups`: the adjusted Rand index (Hubert and Arabie, 1985; 1: the same, 0: as by chance)
+    of the groups and the tree, cut into as many clusters as there are groups; and the cophenetic correlation, Pearson's,
+    over pairs of rows, of the height at which the tree joins two rows with their distance in the hierarchy: 0 within
+    a group and 1 between groups, or `distances`. Also how well the tree fits its own distances (cophenetic correlation,
+    Sokal and Rohlf, 1962). Rows in no group take no part in the comparison.
+
+    Parameters
+    ----------
+    groups
+        Group name: its classes, as class indices or names of rows.
+    distances
+        `[rows, rows]`: how far rows are apart in a known hierarchy (for example `wordnet_distances`).
+    count
+        Clusters to cut the tree into; default: as many as there are groups that occur, or two.
+
+    Returns
+    -------
+    Clusters
+        `leaves`: `name`, `group`, `cluster` (from 1). `agreement`: `measure`, `value`.
+
+    Raises
+    ------
+    PathsError
+        With fewer than three rows.
+    SettingError
+        If groups name rows that are not there, or a row twice, or a setting does not fit.
+    """
+    alike = paths if isinstance(paths, Similarity) else similarity(paths)
+    rows = len(alike.names)
+    if rows < 3:
+        raise PathsError(f"clustering needs at least three rows, there are {rows}")
+    classes = alike.classes
+    names, group_of = _grouped(groups or {}, alike.names, classes)
+    cut = count if count is not None else max(2, len(names))
+    if not 1 <= cut <= rows:
+        raise SettingError(f"count must be from 1 to the number of rows, {rows}; found {cut}")
+    from scipy.cluster.hierarchy import average, cophenet, fcluster, leaves_list
+    from scipy.spatial.distance import squareform
+
+    own = 1 - alike.matrix
+    np.fill_diagonal(own, 0)
+    condensed = squareform(np.maximum((own + own.T) / 2, 0), checks=False)
+    tree = average(condensed)
+    order = leaves_list(tree)
+    members = fcluster(tree, cut, criterion="maxclust")
+    heights = cophenet(tree)
+    agreement = _agreement(condensed, heights, members, group_of, _checked(distances, rows), cut)
+    leaves = Table(
+        title=f"{rows} rows clustered by the similarity of their channels, cut into {len(set(members.tolist()))}",
+        columns={
+            "name": tuple(alike.names[row] for row in order),
+            "group": tuple(names[group_of[row]] if group_of[row] >= 0 else "" for row in order),
+            "cluster": tuple(int(members[row]) for row in order),
+        },
+        meanings={
+            "name": "rows as the tree's leaves, from left to right",
+            "group": "the group that was given; empty for none",
+            "cluster": "of the cut tree, from 1",
+        },
+        summary={str(m): v for m, v in zip(agreement["measure"], agreement["value"], strict=True)},
+    )
+    return Clusters(tree, order, alike.matrix, alike.names, names, group_of, leaves, agreement)
+
+
+def _grouped(
+    groups: Mapping[str, Sequence[int | str]], names: tuple[str, ...], classes: tuple[int, ...]
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """Names of the groups that have rows, and the group of each row. A class that was not searched has no row."""
+    found = np.full(len(names), -1, dtype=np.int64)
+    present: list[str] = []
+    for group, members in groups.items():
+        rows = [row for member in members for row in _rows_of(member, group, names, classes)]
+        if not rows:
+            continue
+        for row in rows:
+            if found[row] not in (-1, len(present)):
+                raise SettingError(f"class {names[row]!r} is in two groups, {present[found[row]]!r} and {group!r}")
+            found[row] = len(present)
+        present.append(group)
+    if groups and len(present) < 2:
+        raise SettingError(f"groups must have rows in at least two; these paths have rows in {len(present)}")
+    return tuple(present), found
+
+
+def _rows_of(member: int | str, group: str, names: tuple[str, ...], classes: tuple[int, ...]) -> list[int]:
+    if not isinstance(member, str):
+        return [row for row, index in enumerate(classes) if index == member]
+    rows = [row for row, name in enumerate(names) if name == member]
+    if len(rows) != 1:
+        found = f"{len(rows)} rows are" if rows else "no row is"
+        raise SettingError(f"group {group!r}: {found} named {member!r}; give class indices, or names of rows")
+    return rows
+
+
+def _checked(distances: np.ndarray | None, rows: int) -> np.ndarray | None:
+    if distances is None:
+        return None
+    table = np.asarray(distances, dtype=float)
+    if table.shape != (rows, rows) or not np.allclose(table, table.T, equal_nan=True):
+        raise SettingError(f"distances must be symmetric and [{rows}, {rows}], found {list(table.shape)}")
+    return table
+
+
+def _agreement(
+    own: np.ndarray,
+    heights: np.ndarray,
+    members: np.ndarray,
+    group_of: np.ndarray,
+    distances: np.ndarray | None,
+    cut: int,
+) -> Table:
+    found = {"tree and its own distances, cophenetic correlation": _correlation(heights, own)}
+    first, second = np.triu_indices(len(group_of), 1)
+    if (group_of >= 0).any():
+        from sklearn.metrics import adjusted_rand_score
+
+        grouped = group_of >= 0
+        found["groups and clusters, adjusted Rand index"] = float(
+            adjusted_rand_score(group_of[grouped], members[grouped])
+        )
+        both = grouped[first] & grouped[second]
+        apart = (group_of[first] != group_of[second])[both].astype(float)
+        found["groups and tree, cophenetic correlation"] = _correlation(heights[both], apart)
+    if distances is not None:
+        pairs = distances[first, second]
+        known = ~np.isnan(pairs)
+        found["hierarchy and tree, cophenetic correlation"] = _correlation(heights[known], pairs[known])
+        found["hierarchy and similarity, correlation"] = _correlation(own[known], pairs[known])
+    return Table(
+        title=f"Agreement of the tree, cut into {cut}",
+        columns={"measure": tuple(found), "value": tuple(found.values())},
+        meanings={"value": "1: the same; 0: as by chance (Rand index), or uncorrelated"},
+    )
+
+
+def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+    if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return float("nan")
+    return float(np.corrcoef(first, second)[0, 1])

@@ -1,0 +1,52 @@
+"""The figure of misjudgements."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from unweave.analysis.misjudgements import Misjudgements
+from unweave.views.style import CHANCE, ORIGINAL, SUB_ARCHITECTURE, new_figure, short
+
+_MOST_CLASSES = 30
+
+
+def plot_misjudgements(result: Misjudgements) -> Figure:
+    """Similarity of each class to its wrong labels and to all others (ICCV Table 1), and the permutations beside it."""
+    table, summary = result.classes, result.classes.summary
+    mis, oth = np.asarray(table["mis"], float), np.asarray(table["oth"], float)
+    shown = np.flatnonzero(~np.isnan(mis - oth))
+    shown = shown[np.argsort(-(mis - oth)[shown], kind="stable")]
+    chance = "" if np.isnan(summary["p"]) else f"; p = {summary['p']:.3f} ({summary['permutations']} permutations)"
+    figure, axes = new_figure(
+        max(6.4, 0.3 * min(len(shown), _MOST_CLASSES) + 2.5),
+        4.4,
+        f"Mis. {summary['mis']:.3f}, Oth. {summary['oth']:.3f}, difference {summary['difference']:+.3f}",
+        "How to read: for each class, the similarity of its sub-architecture to those of labels that its images "
+        "are wrongly given (dots), and to those of all others (bars). Dots above bars: the network confuses classes "
+        f"that share channels{chance}. Of the most frequent confusions, {summary['shared']:.0%} are among the three "
+        f"most similar classes; by chance {summary['shared_by_chance']:.0%}.",
+    )
+    positions = np.arange(len(shown))
+    axes.vlines(positions, np.minimum(mis, oth)[shown], np.maximum(mis, oth)[shown], color="#bbbbbb", linewidth=1)
+    axes.scatter(positions, oth[shown], marker="_", s=110, color=ORIGINAL, label="other classes", linewidths=2)
+    axes.scatter(positions, mis[shown], marker="o", s=28, color=SUB_ARCHITECTURE, label="wrong labels", zorder=3)
+    for value, colour, line in ((summary["mis"], SUB_ARCHITECTURE, ":"), (summary["oth"], ORIGINAL, ":")):
+        axes.axhline(float(value), color=colour, linestyle=line, linewidth=1)
+    if len(result.permuted):
+        axes.axhspan(
+            *(float(summary["oth"]) + np.quantile(result.permuted, (0.025, 0.975))),
+            color=CHANCE,
+            alpha=0.12,
+            linewidth=0,
+            label="Mis., classes named at random (95 %)",
+        )
+    axes.set_ylabel("Jaccard similarity, mean over sites")
+    if len(shown) <= _MOST_CLASSES:
+        names = [short(table["name"][row], 18) for row in shown]
+        axes.set_xticks(positions, names, rotation=60, ha="right", fontsize=7, parse_math=False)
+    else:
+        axes.set_xticks([])
+        axes.set_xlabel(f"{len(shown)} classes, the largest difference first", fontsize=9)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
