@@ -46,7 +46,7 @@ def cluster(
     The preprint does not say which linkage it takes. Source: preprint section 5.4, Fig. 7.
 
     Agreement with `groups`: the adjusted Rand index (Hubert and Arabie, 1985; 1: the same, 0: as by chance)
-    of the groups and the tree, cut into as many clusters as there are groups; and the cophenetic correlation, Pearson's,
+    of the groups and the tree, cut into as many clusters as there are groups; and the cophenetic correlation, Pearson's
     over pairs of rows, of the height at which the tree joins two rows with their distance in the hierarchy: 0 within
     a group and 1 between groups, or `distances`. Also how well the tree fits its own distances (cophenetic correlation,
     Sokal and Rohlf, 1962). Rows in no group take no part in the comparison.

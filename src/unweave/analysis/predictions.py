@@ -88,11 +88,15 @@ def _pass_on(position: int, value: Tensor) -> Tensor:
 
 
 def image_batches(
-    data: LabelledImages, positions: Sequence[int] | np.ndarray, advance: Advance | None = None
+    data: LabelledImages,
+    positions: Sequence[int] | np.ndarray,
+    advance: Advance | None = None,
+    *,
+    size: int = _BATCH,
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """The images at `positions` that can be read, in batches of 64, with their positions."""
+    """The images at `positions` that can be read, in batches of `size`, with their positions."""
     where = np.asarray(positions, dtype=np.int64)
-    plan = [where[start : start + _BATCH] for start in range(0, len(where), _BATCH)]
+    plan = [where[start : start + size] for start in range(0, len(where), size)]
     for batch in data.batches(plan):
         if batch.images is not None:
             yield batch.positions, batch.images

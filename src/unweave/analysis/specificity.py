@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from unweave.analysis.class_rows import ClassRow, Wording, class_rows
+from unweave.analysis.class_rows import Wording, class_rows
+from unweave.analysis.judging import Questions, Variant, answers, mean_known, worst
 from unweave.analysis.origin import origin
-from unweave.analysis.predictions import Predictor, image_batches, left_out
+from unweave.analysis.predictions import Predictor, left_out
 from unweave.data.labelled import Data, LabelledImages, labelled
-from unweave.errors import DataError, SettingError
+from unweave.errors import SettingError
 from unweave.paths import Paths
-from unweave.progress import progress
 from unweave.tables import Table
 
 CONTROLS = 3
@@ -57,7 +56,8 @@ def specificity(
     Table
         One row per row of the paths: `class` (-1 for a group), `name`, `own`, `false_accepts`, `balanced`, the same for
         `original_*` (the whole network) and `random_*` (the controls). Shares of the images that can be read; NaN where
-        there are none.
+        there are none. The summary has their means over rows, and `worst_balanced` (`original_*`, `random_*`), that of
+        the row with the lowest, which `worst` names.
 
     Raises
     ------
@@ -68,34 +68,28 @@ def specificity(
     images = labelled(data, labels)
     if controls < 0:
         raise SettingError(f"controls must be at least 0, found {controls}")
-    if seed < 0:
-        raise SettingError(f"seed must be at least 0, found {seed}")
-    if others is not None and others < 0:
-        raise SettingError(f"others must be at least 0, found {others}")
-    own = [row.own(images) for row in rows]
-    foreign = [row.others(images, others, seed) for row in rows]
-    if not any(len(positions) for positions in own):
-        raise DataError("none of the paths' classes has images in this data")
+    questions = Questions.of(rows, images, others, seed)
     predictor = Predictor.of(network, paths, device)
     drawn = [paths.random_control(seed + draw) for draw in range(controls)]
-    asked = np.zeros((len(rows), len(images)), dtype=bool)
-    for row, pair in enumerate(zip(own, foreign, strict=True)):
-        asked[row, np.concatenate(pair)] = True
-    called, read = _called(predictor, rows, images, asked, [paths, *drawn], show_progress)
-    everything = np.flatnonzero(asked.any(0))
-    seen = everything[read[everything]]
+    found = answers(
+        predictor,
+        questions,
+        images,
+        [Variant(masks) for masks in (paths, *drawn)],
+        title="specificity",
+        show_progress=show_progress,
+    )
     words = Wording.of(rows)
     columns: dict[str, tuple[object, ...]] = {"class": paths.rows.classes, "name": paths.rows.names}
-    for prefix, calls in (("", called[1:2]), ("original_", called[:1]), ("random_", called[2:])):
-        if not len(calls):
+    for prefix, which in (("", slice(1, 2)), ("original_", slice(0, 1)), ("random_", slice(2, None))):
+        if not len(found.own[which]):
             continue
-        right = [_share(calls[:, row], positions[read[positions]]) for row, positions in enumerate(own)]
-        wrong = [_share(calls[:, row], positions[read[positions]]) for row, positions in enumerate(foreign)]
-        columns[f"{prefix}own"], columns[f"{prefix}false_accepts"] = tuple(right), tuple(wrong)
-        columns[f"{prefix}balanced"] = tuple((r + 1 - w) / 2 for r, w in zip(right, wrong, strict=True))
-    damaged = left_out(images, len(everything), len(seen))
+        right, wrong = found.own[which].mean(0), found.false_accepts[which].mean(0)
+        columns[f"{prefix}own"], columns[f"{prefix}false_accepts"] = tuple(right.tolist()), tuple(wrong.tolist())
+        columns[f"{prefix}balanced"] = tuple(((right + 1 - wrong) / 2).tolist())
+    damaged = left_out(images, len(questions.images), len(found.read))
     return Table(
-        title=f"Own {words.row} and {words.others}, {origin(paths, images, seen)}{damaged}{words.note}",
+        title=f"Own {words.row} and {words.others}, {origin(paths, images, found.read)}{damaged}{words.note}",
         columns=columns,
         meanings={
             "class": "index; -1 for a group of several classes",
@@ -105,45 +99,20 @@ def specificity(
             "original_*": "the same for the whole network",
             "random_*": f"the same for {controls} random masks that keep as many channels of every site, mean",
         },
-        summary={name: _mean_known(values) for name, values in columns.items() if name not in ("class", "name")},
+        summary={
+            **{name: mean_known(values) for name, values in columns.items() if name not in ("class", "name")},
+            **_worst_of(columns, paths.rows.names),
+        },
     )
 
 
-def _called(
-    predictor: Predictor,
-    rows: Sequence[ClassRow],
-    images: LabelledImages,
-    asked: np.ndarray,
-    masks: Sequence[Paths],
-    show_progress: bool | None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """`Bool[1 + masks, rows, images]`: what rows call theirs, first by the whole network, then through each of `masks`,
-    where `asked` `Bool[rows, images]`; and `Bool[images]`: which images could be read."""
-    everything = np.flatnonzero(asked.any(0))
-    called = np.zeros((1 + len(masks), len(rows), len(images)), dtype=bool)
-    read = np.zeros(len(images), dtype=bool)
-    with progress("specificity", len(everything) + len(masks) * int(asked.sum()), show_progress) as advance:
-        for chosen, batch in image_batches(images, everything):
-            original, read[chosen] = predictor.original(batch), True
-            advance(len(chosen))
-            for position, row in enumerate(rows):
-                use = asked[position, chosen]
-                if not use.any():
-                    continue
-                part, where = batch[torch.from_numpy(use)], chosen[use]
-                called[0, position, where] = row.called(original[use])
-                for number, paths in enumerate(masks, 1):
-                    called[number, position, where] = row.called(predictor.through(position, part, paths))
-                advance(len(masks) * len(where))
-    return called, read
-
-
-def _share(calls: np.ndarray, positions: np.ndarray) -> float:
-    """Of `calls` `[draws, images]`, at `positions`: the mean over draws; NaN without images."""
-    return float(calls[:, positions].mean(1).mean()) if len(positions) else float("nan")
-
-
-def _mean_known(values: tuple[object, ...]) -> float:
-    figures = np.asarray(values, float)
-    known = figures[~np.isnan(figures)]
-    return float(known.mean()) if len(known) else float("nan")
+def _worst_of(columns: dict[str, tuple[object, ...]], names: tuple[str, ...]) -> dict[str, float | str]:
+    """The lowest balanced accuracy of a row, of each kind, and which row of the sub-architectures has it."""
+    found: dict[str, float | str] = {}
+    for prefix in ("", "original_", "random_"):
+        if f"{prefix}balanced" in columns:
+            value, name = worst(np.asarray(columns[f"{prefix}balanced"], float), names)
+            found[f"{prefix}worst_balanced"] = value
+            if not prefix:
+                found["worst"] = name
+    return found

@@ -128,9 +128,9 @@ def plot_interpretability(table: Table) -> Figure:
         6.4,
         4.4,
         table.title,
-        "How to read: to the right, similarities differ more (in the preprint: interpretable); "
-        "up, the whole network is more often right. The score also depends on how many channels are kept, the percentage "
-        "beside each name.",
+        "How to read: to the right, similarities between classes differ more (the preprint calls this interpretable); "
+        "up, the whole network is right more often. The score also depends on how many channels are kept, the "
+        "percentage beside each name.",
     )
     axes.scatter(table["score"], table["top1"], color=SUB_ARCHITECTURE, s=40, zorder=3)
     for name, x, y, kept in zip(table["network"], table["score"], table["top1"], table["usage"], strict=True):

@@ -22,9 +22,9 @@ def plot_hit_rate(table: Table) -> Figure:
         max(6.0, 0.28 * len(table)),
         4.0,
         f"Hit rate on {table.summary['mosaics']} mosaics",
-        "How to read: in a mosaic of four classes, the share of a sub-architecture's most active pixels on "
-        "its own class. 0.25, the dashed line, is what any mask has that does not depend on the class; the band spans two "
-        "standard errors.",
+        "How to read: in mosaics of four classes, the share of a sub-architecture's most active pixels that lie on its "
+        "own class. 0.25, the dashed line, is what any mask has that does not depend on the class; the band spans "
+        "two standard errors.",
     )
     positions, rates = np.arange(len(table)), np.asarray(table["hit_rate"], float)
     errors = 2 * np.nan_to_num(np.asarray(table["standard_error"], float))

@@ -1,0 +1,189 @@
+"""Whether a class gets the same channels from another seed, and whether that is more than it shares with others."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from unweave.analysis.class_rows import class_rows
+from unweave.errors import PathsError, SettingError
+from unweave.paths import Paths
+from unweave.randomness import generator
+from unweave.tables import Table
+
+DRAWS = 2000
+_LEVEL = 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class Stability:
+    """`per_site`: a row a site. `classes`: a row a class, means over sites. The summary of `per_site` has means over
+    sites, among them `self_similarity`, below which similarity between classes can be claimed."""
+
+    per_site: Table
+    classes: Table
+
+    def to_frame(self) -> object:
+        """The table of sites as a pandas frame."""
+        return self.per_site.to_frame()
+
+
+def stability(runs: Sequence[Paths], *, draws: int = DRAWS, seed: int = 0) -> Stability:
+    """Similarity of a class to itself under other seeds, beside that to other classes under other seeds.
+
+    With `J` the Jaccard similarity of two rows' channels at a site, and `c` in run `s` written `c_s`: `self_c = mean
+    over pairs of runs s != t of J(c_s, c_t)`, `other_c = mean over s != t and classes d != c of J(c_s, d_t)`. Both
+    compare different runs, so that they differ in nothing but the class. `margin = mean over classes of self_c -
+    other_c`; its interval (95 %) is that of a bootstrap over classes. Similarity between classes says something only
+    where the interval is above 0: elsewhere two classes differ no more than one class from itself.
+
+    Parameters
+    ----------
+    runs
+        Paths of the same classes and sites of one network, found with different seeds (or on different images).
+    draws
+        Of the bootstrap, seeded by `seed`.
+
+    Returns
+    -------
+    Stability
+        `per_site`: `site`, `channels`, `self_similarity`, `self_lowest`, `self_highest` (of a class),
+        `other_similarity`, `margin`, `margin_low`, `margin_high`, `told_apart` (whether `margin_low` is above 0; never for fewer than three
+        classes, which have no interval). `classes`: `class`, `name`, `self_similarity`, `other_similarity`, `margin`,
+        `nearest` (the most similar other class) and `nearest_similarity`, means over sites.
+
+    Raises
+    ------
+    PathsError
+        With fewer than two runs or two classes, or if runs differ in classes, sites or network.
+    SettingError
+        If `draws` is below 1 or `seed` negative.
+    """
+    if draws < 1 or seed < 0:
+        raise SettingError(f"draws must be at least 1 and seed at least 0, found {draws} and {seed}")
+    _check(runs)
+    first = runs[0]
+    picks = generator("bootstrap", seed).integers(len(first), size=(draws, len(first))) if len(first) > 2 else None
+    sites = [_Site.of([run.masks[name] for run in runs], picks) for name in first.sites.names]
+    whole = _Site.from_pairs(np.mean([site.across for site in sites], 0), picks)
+    return Stability(_per_site(runs, sites, whole), _classes(first, whole, len(runs)))
+
+
+def _check(runs: Sequence[Paths]) -> None:
+    if len(runs) < 2:
+        raise PathsError(f"stability compares runs, there is {len(runs)}; give the paths of at least two seeds")
+    first = runs[0]
+    for number, run in enumerate(runs):
+        class_rows(run, "stability")
+        if (run.rows.members, run.rows.against) != (first.rows.members, first.rows.against):
+            raise PathsError(f"run {number} is of other classes than run 0; search the same classes with each seed")
+        if tuple(run.sites) != tuple(first.sites):
+            raise PathsError(f"run {number} has other sites than run 0; search the same sites with each seed")
+        if run.manifest.get("network") != first.manifest.get("network"):
+            raise PathsError(f"run {number} is of another network than run 0")
+    if len(first) < 2:
+        raise PathsError(f"stability compares a class with others, there is {len(first)}")
+
+
+@dataclass(frozen=True, eq=False)
+class _Site:
+    """`across` `[rows, rows]`: the mean over pairs of different runs of the similarity of row i of one to row j of the
+    other. `interval`: of the margin; NaN for fewer than three rows."""
+
+    across: np.ndarray
+    own: np.ndarray
+    other: np.ndarray
+    interval: tuple[float, float]
+
+    @classmethod
+    def of(cls, masks: Sequence[Tensor], picks: np.ndarray | None) -> _Site:
+        pairs = list(itertools.combinations(masks, 2))
+        across = np.mean([_between(a, b) for a, b in pairs], 0)
+        return cls.from_pairs((across + across.T) / 2, picks)
+
+    @classmethod
+    def from_pairs(cls, across: np.ndarray, picks: np.ndarray | None) -> _Site:
+        own = np.diag(across).copy()
+        other = (across.sum(1) - own) / (len(own) - 1)
+        low, high = float("nan"), float("nan")
+        if picks is not None:
+            tail = (1 - _LEVEL) / 2
+            low, high = np.quantile((own - other)[picks].mean(1), (tail, 1 - tail)).tolist()
+        return cls(across, own, other, (low, high))
+
+    @property
+    def margin(self) -> float:
+        return float((self.own - self.other).mean())
+
+
+def _between(first: Tensor, second: Tensor) -> np.ndarray:
+    """`[rows, rows]`: Jaccard similarity of row i of `first` and row j of `second`; two empty sets have 1."""
+    a, b = first.float(), second.float()
+    both = a @ b.T
+    either = a.sum(1)[:, None] + b.sum(1)[None, :] - both
+    return np.asarray((both / either.clamp_min(1)).where(either > 0, 1.0).double().numpy())
+
+
+def _per_site(runs: Sequence[Paths], sites: Sequence[_Site], whole: _Site) -> Table:
+    told_apart = [site.interval[0] > 0 for site in sites]
+    paths = runs[0]
+    return Table(
+        title=f"Similarity of {len(paths)} classes to themselves and to others in {len(runs)} runs",
+        columns={
+            "site": paths.sites.names,
+            "channels": tuple(site.channels for site in paths.sites),
+            "self_similarity": tuple(float(site.own.mean()) for site in sites),
+            "self_lowest": tuple(float(site.own.min()) for site in sites),
+            "self_highest": tuple(float(site.own.max()) for site in sites),
+            "other_similarity": tuple(float(site.other.mean()) for site in sites),
+            "margin": tuple(site.margin for site in sites),
+            "margin_low": tuple(site.interval[0] for site in sites),
+            "margin_high": tuple(site.interval[1] for site in sites),
+            "told_apart": tuple(told_apart),
+        },
+        meanings={
+            "self_similarity": "Jaccard similarity of a class in one run to itself in another, mean over classes",
+            "self_lowest": "of the class that changes most",
+            "other_similarity": "of a class in one run to other classes in another",
+            "margin": "self_similarity - other_similarity",
+            "margin_low": "lower end of its interval, 95 %, bootstrap over classes",
+            "told_apart": "whether the interval is above 0: classes differ more than one does from itself",
+        },
+        summary={
+            "self_similarity": float(whole.own.mean()),
+            "other_similarity": float(whole.other.mean()),
+            "margin": whole.margin,
+            "margin_low": whole.interval[0],
+            "margin_high": whole.interval[1],
+            "sites_told_apart": sum(told_apart),
+            "runs": len(runs),
+        },
+    )
+
+
+def _classes(paths: Paths, whole: _Site, runs: int) -> Table:
+    others = whole.across.copy()
+    np.fill_diagonal(others, -1)
+    nearest = others.argmax(1)
+    return Table(
+        title=f"Each of {len(paths)} classes in {runs} runs, mean over sites",
+        columns={
+            "class": paths.rows.classes,
+            "name": paths.rows.names,
+            "self_similarity": tuple(whole.own.tolist()),
+            "other_similarity": tuple(whole.other.tolist()),
+            "margin": tuple((whole.own - whole.other).tolist()),
+            "nearest": tuple(paths.rows.names[row] for row in nearest),
+            "nearest_similarity": tuple(others.max(1).tolist()),
+        },
+        meanings={
+            "self_similarity": "of the class in one run to itself in another",
+            "other_similarity": "of the class in one run to the others in another, mean",
+            "nearest": "the most similar other class",
+        },
+        summary={"self_similarity": float(whole.own.mean()), "other_similarity": float(whole.other.mean())},
+    )
