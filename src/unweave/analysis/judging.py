@@ -80,7 +80,7 @@ class Questions:
 @dataclass(frozen=True, eq=False)
 class Answers:
     """`own` and `false_accepts` `[1 + variants, rows]`: the share of its own images, and of others', that a row calls
-    its own, first by the whole network, then through each variant; NaN without images. `read`: the images' positions."""
+    its own, first by the whole network, then through each variant; NaN without images. `read`: which images."""
 
     own: np.ndarray
     false_accepts: np.ndarray

@@ -52,9 +52,9 @@ def stability(runs: Sequence[Paths], *, draws: int = DRAWS, seed: int = 0) -> St
     -------
     Stability
         `per_site`: `site`, `channels`, `self_similarity`, `self_lowest`, `self_highest` (of a class),
-        `other_similarity`, `margin`, `margin_low`, `margin_high`, `told_apart` (whether `margin_low` is above 0; never for fewer than three
-        classes, which have no interval). `classes`: `class`, `name`, `self_similarity`, `other_similarity`, `margin`,
-        `nearest` (the most similar other class) and `nearest_similarity`, means over sites.
+        `other_similarity`, `margin`, `margin_low`, `margin_high`, `told_apart` (whether `margin_low` is above 0; never
+        for fewer than three classes, which have no interval). `classes`: `class`, `name`, `self_similarity`,
+        `other_similarity`, `margin`, `nearest` (the most similar other class), `nearest_similarity`, means over sites.
 
     Raises
     ------

@@ -11,7 +11,9 @@ from matplotlib.ticker import MaxNLocator
 
 from unweave.analysis.accuracy import accuracy_histogram
 from unweave.analysis.similarity import Similarity
+from unweave.analysis.stability import Stability
 from unweave.tables import Table
+from unweave.views.control_plots import draw_self_similarity
 from unweave.views.style import CHANCE, ORIGINAL, RANDOM, SUB_ARCHITECTURE, label_sites, new_figure, short
 
 
@@ -85,20 +87,34 @@ def plot_usage(table: Table) -> Figure:
     return figure
 
 
-def plot_similarity(result: Similarity) -> Figure:
-    """Mean pairwise Jaccard similarity at each site (ICCV Fig. 4, first row)."""
+def plot_similarity(result: Similarity, stability: Stability | None = None) -> Figure:
+    """Mean pairwise Jaccard similarity at each site (ICCV Fig. 4, first row); with `stability`, also that of a class to
+    itself under other seeds."""
     table = result.per_site
+    if stability is None:
+        claim = (
+            "Similarity only separates classes where it is below that of a class to itself under another seed, which "
+            "was not measured here: give runs of other seeds."
+        )
+    else:
+        apart = stability.per_site.summary["sites_told_apart"]
+        claim = (
+            "The red line is a class's similarity to itself under another seed: only where the blue line is clearly "
+            f"below it (triangles, {apart} of {len(table)} sites) do classes differ more than one does from itself."
+        )
     figure, axes = new_figure(
         max(6.0, 0.28 * len(table)),
         4.0,
         "Similarity of the sub-architectures at each site",
-        "How to read: 1 means that all rows keep the same channels, the dashed line what random sets of the same sizes "
-        "share. Similarity only separates classes where it is below that of a class to itself under another seed.",
+        "How to read: 1 means that all rows keep the same channels, the grey line what random sets of the same sizes "
+        f"share. {claim}",
     )
     positions = np.arange(len(table))
     axes.fill_between(positions, table["lowest_pair"], table["highest_pair"], color=SUB_ARCHITECTURE, alpha=0.18, lw=0)
     axes.plot(positions, table["similarity"], color=SUB_ARCHITECTURE, marker="o", markersize=4, label="mean over pairs")
-    axes.plot(positions, table["expected_by_chance"], color=CHANCE, linestyle="--", label="random sets, same sizes")
+    axes.plot(positions, table["expected_by_chance"], color=ORIGINAL, linestyle="--", label="random sets, same sizes")
+    if stability is not None:
+        draw_self_similarity(axes, stability)
     axes.set_ylim(0, 1.02)
     axes.set_ylabel("Jaccard similarity")
     axes.legend(frameon=False, fontsize=8)
@@ -106,20 +122,29 @@ def plot_similarity(result: Similarity) -> Figure:
     return figure
 
 
-def plot_similarity_matrix(result: Similarity) -> Figure:
-    """Row by row similarity, averaged over sites."""
+def plot_similarity_matrix(result: Similarity, stability: Stability | None = None) -> Figure:
+    """Row by row similarity, averaged over sites; with `stability`, the diagonal is each class's similarity to itself
+    under other seeds, and the scale has a line at their mean."""
     count = len(result.names)
     side = float(np.clip(0.32 * count + 2.2, 4.4, 12))
+    diagonal = (
+        "the diagonal is left out."
+        if stability is None
+        else "on the diagonal, of a class to itself under another seed (mean: the red line in the scale). Two classes "
+        "at or above it are not told apart."
+    )
     figure, axes = new_figure(
         side,
         side,
         "Similarity, row by row",
-        "How to read: Jaccard similarity of two rows' channels, mean over sites; the diagonal is left out.",
+        f"How to read: Jaccard similarity of two rows' channels, mean over sites; {diagonal}",
     )
     shown = result.matrix.copy()
-    np.fill_diagonal(shown, np.nan)
+    np.fill_diagonal(shown, np.nan if stability is None else stability.classes["self_similarity"])
     image = axes.imshow(shown, cmap="viridis")
-    figure.colorbar(image, ax=axes, shrink=0.75)
+    bar = figure.colorbar(image, ax=axes, shrink=0.75)
+    if stability is not None:
+        bar.ax.axhline(float(stability.per_site.summary["self_similarity"]), color=CHANCE, linewidth=2)
     if count <= 60:
         names = [short(name, 18) for name in result.names]
         axes.set_xticks(range(count), names, rotation=60, ha="right", fontsize=7, parse_math=False)
@@ -128,7 +153,7 @@ def plot_similarity_matrix(result: Similarity) -> Figure:
         middle = (np.nanmin(shown) + np.nanmax(shown)) / 2
         for i in range(count):
             for j in range(count):
-                if i != j:
+                if not np.isnan(shown[i, j]):
                     colour = "white" if shown[i, j] < middle else "black"
                     axes.text(j, i, f"{shown[i, j]:.2f}", ha="center", va="center", fontsize=6, color=colour)
     return figure

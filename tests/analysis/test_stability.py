@@ -1,0 +1,100 @@
+"""The same classes with other seeds, worked out by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from tests.paths.made import make, sites_of
+from unweave.analysis.stability import stability
+from unweave.errors import PathsError, SettingError
+from unweave.paths import Paths, Rows
+
+
+def run_of(*masks, names=None, network="this"):
+    table = torch.tensor([[c == "1" for c in mask] for mask in masks])
+    rows = Rows.of_classes(range(len(masks)), names)
+    return Paths({"a/relu:0": table}, rows, sites_of(table.shape[1]), {"network": network})
+
+
+FIRST = run_of("1100", "0011", "1000")
+SECOND = run_of("1110", "0011", "1001")
+
+
+def test_similarities_across_runs_are_those_worked_out_by_hand():
+    table = stability([FIRST, SECOND]).per_site
+    own = np.array([2 / 3, 1, 1 / 2])
+    across = np.array([[2 / 3, 0, 1 / 3], [1 / 4, 1, 1 / 3], [1 / 3, 0, 1 / 2]])
+    across = (across + across.T) / 2
+    other = (across.sum(1) - own) / 2
+    assert table["self_similarity"] == pytest.approx((own.mean(),))
+    assert (table["self_lowest"], table["self_highest"]) == ((0.5,), (1.0,))
+    assert table["other_similarity"] == pytest.approx((other.mean(),))
+    assert table["margin"] == pytest.approx(((own - other).mean(),))
+    low, high = table["margin_low"][0], table["margin_high"][0]
+    assert (own - other).min() <= low < table["margin"][0] < high <= (own - other).max()
+    assert table["told_apart"] == (True,)
+
+
+def test_classes_have_their_nearest_other():
+    table = stability([FIRST, SECOND]).classes
+    assert table["self_similarity"] == pytest.approx((2 / 3, 1, 1 / 2))
+    assert table["nearest"] == ("2", "2", "0")
+    assert table["nearest_similarity"] == pytest.approx((1 / 3, (1 / 3 + 0) / 2, 1 / 3))
+
+
+def test_classes_that_change_as_much_as_they_differ_are_not_told_apart():
+    rows, sites = Rows.of_classes(range(12)), sites_of(60, 40)
+    table = stability([make(rows, sites, seed) for seed in range(3)]).per_site
+    assert table["told_apart"] == (False, False)
+    assert table.summary["sites_told_apart"] == 0
+    assert table.summary["runs"] == 3
+
+
+def test_equal_runs_have_similarity_one_to_themselves():
+    rows, sites = Rows.of_classes(range(5)), sites_of(60)
+    table = stability([make(rows, sites), make(rows, sites)]).per_site
+    assert table["self_similarity"] == (1.0,)
+    assert table["told_apart"] == (True,)
+
+
+def test_two_empty_masks_are_the_same():
+    empty = run_of("00", "00", "10")
+    assert stability([empty, empty]).classes["self_similarity"] == (1, 1, 1)
+
+
+def test_three_runs_are_compared_pair_by_pair():
+    third = run_of("0100", "0011", "1000")
+    pairs = [
+        stability([a, b]).per_site["self_similarity"][0] for a, b in ((FIRST, SECOND), (FIRST, third), (SECOND, third))
+    ]
+    assert stability([FIRST, SECOND, third]).per_site["self_similarity"][0] == pytest.approx(np.mean(pairs))
+
+
+def test_two_classes_have_no_interval_and_are_not_claimed():
+    result = stability([run_of("10", "01"), run_of("10", "01")])
+    assert math.isnan(result.per_site["margin_low"][0])
+    assert result.per_site["told_apart"] == (False,)
+    assert result.to_frame()["margin"].tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("runs", "message"),
+    [
+        ([FIRST], "there is 1; give the paths of at least two seeds"),
+        ([FIRST, run_of("1100", "0011")], "run 1 is of other classes than run 0"),
+        ([FIRST, run_of("110", "001", "100")], "run 1 has other sites than run 0"),
+        ([FIRST, run_of("1100", "0011", "1000", network="that")], "run 1 is of another network than run 0"),
+        ([run_of("11"), run_of("11")], "compares a class with others, there is 1"),
+        ([make(Rows.of_inputs(2), sites_of(3))] * 2, "stability is about classes"),
+    ],
+)
+def test_runs_that_cannot_be_compared_are_refused(runs, message):
+    with pytest.raises(PathsError, match=message):
+        stability(runs)
+
+
+def test_settings_that_cannot_be_used_are_refused():
+    with pytest.raises(SettingError, match="draws must be at least 1 and seed at least 0, found 0 and 0"):
+        stability([FIRST, SECOND], draws=0)
