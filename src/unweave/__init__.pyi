@@ -1,6 +1,7 @@
 from unweave.analysis.accuracy import accuracy as accuracy
 from unweave.analysis.accuracy import accuracy_histogram as accuracy_histogram
 from unweave.analysis.embedding import embedding as embedding
+from unweave.analysis.exciting import exciting_images as exciting_images
 from unweave.analysis.similarity import similarity as similarity
 from unweave.analysis.specificity import specificity as specificity
 from unweave.analysis.states import filter_states as filter_states
@@ -17,6 +18,7 @@ from unweave.network.sites import find_sites as find_sites
 from unweave.paths import Paths as Paths
 from unweave.paths import Rows as Rows
 from unweave.paths.restrict import restrict as restrict
+from unweave.pipeline.report import report as report
 from unweave.search.disentangle import disentangle as disentangle
 from unweave.search.route import route as route
 from unweave.tables import Table as Table

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from unweave.cli import analyse, decouple, demo, disentangle, paths, route, sites
+from unweave.cli import analyse, decouple, demo, disentangle, paths, report, route, sites
 from unweave.errors import UnweaveError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("sites")(sites.sites)
 app.command("disentangle")(disentangle.disentangle)
 app.command("route")(route.route)
 app.command("analyse")(analyse.analyse)
+app.command("report")(report.report)
 app.command("decouple")(decouple.decouple)
 app.command("paths")(paths.paths)
 

@@ -1,0 +1,64 @@
+"""`unweave report`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unweave.cli.options import DATA_HELP, Device, Json, Strict
+from unweave.cli.output import print_json, print_line
+
+
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run folder of unweave disentangle.")],
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(help="Run folder of the same search with another seed; may be repeated."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help=f"Images to measure on ({DATA_HELP}). Default: the run's --validation.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write. Default: report.html in RUN.")] = None,
+    mosaics: Annotated[int, typer.Option(help="Mosaics for the hit rate; 0: leave it out.", min=0)] = 200,
+    seed: Annotated[int | None, typer.Option(help="Seed of mosaics and random masks. Default: the run's.")] = None,
+    strict: Strict = False,
+    device: Device = None,
+    json: Json = False,
+) -> None:
+    """Write a report on a run: one HTML file that opens offline, and says first whether what was found is true.
+
+    Example: unweave report run --against run_seed1 --against run_seed2
+    """
+    from unweave.errors import DataError
+    from unweave.paths import Paths
+    from unweave.pipeline.inputs import recorded_inputs
+    from unweave.pipeline.report import report as write_report
+    from unweave.runs.folder import RunFolder
+
+    folder = RunFolder(run)
+    file = out or folder.root / "report.html"
+    inputs, recorded_seed = recorded_inputs(folder)
+    paths = Paths.load(folder.finished_paths())
+    others = [Paths.load(RunFolder(one).finished_paths()) for one in against or []]
+    spec = data or inputs.validation
+    if spec is None:
+        raise DataError("a report needs images to measure on: give --data, or --validation when searching")
+    RunFolder(file.parent).check_writable()
+    network = inputs.network()
+    paths.check(network)
+    images = replace(inputs, strict=strict).images(spec, network, train=False)
+    written = write_report(
+        paths,
+        network,
+        images,
+        file=file,
+        against=others,
+        mosaics=mosaics,
+        seed=recorded_seed if seed is None else seed,
+        device=device,
+    )
+    size = written.stat().st_size
+    print_json({"file": str(written), "bytes": size}) if json else print_line(f"{written}, {size / 1e6:.1f} MB")

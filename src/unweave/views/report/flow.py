@@ -1,0 +1,54 @@
+"""Which channels a class keeps at each site, and who else keeps them: the data of the report's flow."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+
+from unweave.analysis.similarity import jaccard
+from unweave.paths import Paths
+from unweave.tables import Table
+
+_NEAREST = 3
+
+
+def flow_data(paths: Paths, exciting: Table | None, pictures: dict[int, str]) -> dict[str, Any]:
+    """Plain values for the page's script.
+
+    `masks` of a site: the bits of all rows one after another, most significant first, in base64. `nearest[row]`: the
+    rows that share most of its channels there, with their Jaccard similarity. `exciting[site][channel]`: positions of
+    images; `pictures` by position, as addresses that hold their own data.
+    """
+    sites = []
+    for site, mask in zip(paths.sites, paths.masks.values(), strict=True):
+        bits = mask.numpy()
+        sites.append(
+            {
+                "name": site.name,
+                "channels": site.channels,
+                "masks": base64.b64encode(np.packbits(bits.reshape(-1)).tobytes()).decode("ascii"),
+                "users": bits.sum(0).tolist(),
+                "nearest": _nearest(jaccard(mask)),
+            }
+        )
+    found: dict[str, dict[str, list[int]]] = {}
+    if exciting is not None:
+        for name, channel, position in zip(*(exciting[c] for c in ("site", "channel", "position")), strict=True):
+            if position in pictures:
+                found.setdefault(name, {}).setdefault(str(channel), []).append(position)
+    return {
+        "rows": list(paths.rows.names),
+        "sites": sites,
+        "exciting": found,
+        "pictures": {str(position): address for position, address in pictures.items()},
+    }
+
+
+def _nearest(matrix: np.ndarray) -> list[list[list[float]]]:
+    """For each row its most similar others: (row, similarity)."""
+    alone = matrix.copy()
+    np.fill_diagonal(alone, -1)
+    order = np.argsort(-alone, axis=1, kind="stable")[:, : min(_NEAREST, len(alone) - 1)]
+    return [[[int(other), round(float(alone[row, other]), 3)] for other in order[row]] for row in range(len(alone))]

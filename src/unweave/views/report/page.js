@@ -1,0 +1,97 @@
+"use strict";
+(function () {
+  var data = JSON.parse(document.getElementById("data").textContent);
+  var select = document.getElementById("class");
+  var flow = document.getElementById("flow");
+  var panel = document.getElementById("channel");
+  var SVG = "http://www.w3.org/2000/svg";
+  var COLUMNS = 96, STEP = 7, SIZE = 6;
+
+  data.sites.forEach(function (site) {
+    var text = atob(site.masks);
+    site.bytes = new Uint8Array(text.length);
+    for (var i = 0; i < text.length; i++) { site.bytes[i] = text.charCodeAt(i); }
+  });
+
+  function keeps(site, row, channel) {
+    var bit = row * site.channels + channel;
+    return (site.bytes[bit >> 3] >> (7 - (bit & 7))) & 1;
+  }
+
+  function colour(users) {
+    // From dark (the class alone) to pale (all classes).
+    var share = data.rows.length > 1 ? (users - 1) / (data.rows.length - 1) : 0;
+    return "hsl(208, 70%, " + (30 + 48 * share) + "%)";
+  }
+
+  function element(name, text, parent) {
+    var made = document.createElement(name);
+    if (text !== null) { made.textContent = text; }
+    if (parent) { parent.appendChild(made); }
+    return made;
+  }
+
+  function drawSite(site, row) {
+    var line = element("div", null, flow), words = element("p", null, line), kept = 0;
+    line.className = "site";
+    var lines = Math.ceil(site.channels / COLUMNS);
+    var svg = document.createElementNS(SVG, "svg");
+    svg.setAttribute("viewBox", "0 0 " + COLUMNS * STEP + " " + lines * STEP);
+    svg.setAttribute("role", "img");
+    for (var channel = 0; channel < site.channels; channel++) {
+      var on = keeps(site, row, channel);
+      kept += on;
+      var square = document.createElementNS(SVG, "rect");
+      square.setAttribute("x", (channel % COLUMNS) * STEP);
+      square.setAttribute("y", Math.floor(channel / COLUMNS) * STEP);
+      square.setAttribute("width", SIZE);
+      square.setAttribute("height", SIZE);
+      square.setAttribute("fill", on ? colour(site.users[channel]) : "#eceff1");
+      square.setAttribute("data-channel", channel);
+      if (data.exciting[site.name] && data.exciting[site.name][channel]) {
+        square.setAttribute("stroke", "#e08a1e");
+        square.setAttribute("stroke-width", "1");
+      }
+      svg.appendChild(square);
+    }
+    svg.setAttribute("aria-label", kept + " of " + site.channels + " channels of " + site.name);
+    element("b", site.name, words);
+    element("br", null, words);
+    var near = site.nearest[row].map(function (pair) { return data.rows[pair[0]] + " " + pair[1].toFixed(2); });
+    element("span", kept + " of " + site.channels + (near.length ? "; most shared with " + near.join(", ") : ""), words);
+    svg.addEventListener("click", function (event) {
+      var chosen = event.target.getAttribute("data-channel");
+      if (chosen !== null) { describe(site, Number(chosen)); }
+    });
+    line.appendChild(svg);
+  }
+
+  function describe(site, channel) {
+    var names = [];
+    for (var row = 0; row < data.rows.length; row++) {
+      if (keeps(site, row, channel)) { names.push(data.rows[row]); }
+    }
+    panel.textContent = "";
+    element("b", "Channel " + channel + " of " + site.name, panel);
+    var most = names.slice(0, 12).join(", ") + (names.length > 12 ? " and " + (names.length - 12) + " more" : "");
+    element("div", names.length ? "Kept by " + names.length + " of " + data.rows.length + ": " + most : "Kept by no class.", panel);
+    var images = (data.exciting[site.name] || {})[channel];
+    element("div", images ? "Excited most by:" : "No images were kept for this channel (those that have some are outlined).", panel);
+    (images || []).forEach(function (position) {
+      var picture = element("img", null, panel);
+      picture.src = data.pictures[position];
+      picture.alt = "image " + position;
+      picture.title = "image " + position;
+    });
+  }
+
+  function show(row) {
+    flow.textContent = "";
+    data.sites.forEach(function (site) { drawSite(site, row); });
+    panel.textContent = "Click on a channel.";
+  }
+
+  data.rows.forEach(function (name, row) { element("option", name, select).value = row; });
+  select.addEventListener("change", function () { show(Number(select.value)); });
+  show(0);
+})();

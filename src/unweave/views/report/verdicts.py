@@ -1,0 +1,127 @@
+"""The four lines that a report begins with: what was found, and whether it is true."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from unweave.analysis.stability import Stability
+from unweave.tables import Table
+
+Answer = Literal["yes", "partly", "no", "not measured"]
+_CLOSE, _FAR = 0.01, 0.10
+"""Within a point of what is compared with counts as equal; farther than ten points counts as not."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One line: a question, its answer, and the numbers that it rests on."""
+
+    question: str
+    answer: Answer
+    reason: str
+
+
+def verdicts(specificity: Table, kept: float, stability: Stability | None) -> list[Verdict]:
+    """Does each sub-architecture answer its class, refuse the others, beat random masks, stay the same?
+
+    `specificity`: what `unweave.specificity` found; `kept`: share of all channels that rows keep, mean; `stability`:
+    that of the same classes searched with other seeds, if there are any.
+    """
+    return [
+        _answers(specificity),
+        _refuses(specificity),
+        _beats_random(specificity, kept),
+        _stays(stability),
+    ]
+
+
+def _answers(table: Table) -> Verdict:
+    own, whole = table.summary["own"], table.summary["original_own"]
+    worst = _worst(table, "own", lowest=True)
+    return Verdict(
+        "Does each sub-architecture answer its class?",
+        _compared(_number(own) - _number(whole)),
+        f"On average they recognise {_percent(own)} of their class's images, the whole network {_percent(whole)}"
+        f"{worst}.",
+    )
+
+
+def _refuses(table: Table) -> Verdict:
+    wrong, whole = table.summary["false_accepts"], table.summary["original_false_accepts"]
+    worst = _worst(table, "false_accepts", lowest=False)
+    return Verdict(
+        "Does it refuse the others?",
+        _compared(_number(whole) - _number(wrong)),
+        f"On average they also call {_percent(wrong)} of the other classes' images theirs, the whole network "
+        f"{_percent(whole)}{worst}.",
+    )
+
+
+def _beats_random(table: Table, kept: float) -> Verdict:
+    question = "Does it beat random masks of its size?"
+    if "random_balanced" not in table.columns:
+        return Verdict(question, "not measured", "No random masks were drawn.")
+    pairs = [
+        (own, other)
+        for own, other in zip(table["balanced"], table["random_balanced"], strict=True)
+        if not math.isnan(own) and not math.isnan(other)
+    ]
+    better = sum(own > other for own, other in pairs)
+    share = better / len(pairs) if pairs else math.nan
+    answer: Answer = "yes" if share >= 0.95 else "partly" if share >= 0.5 else "no"
+    size = f" They keep {_percent(kept)} of the channels"
+    size += ": hardly a part, and random masks of that size are close to the whole network." if kept > 0.95 else "."
+    return Verdict(
+        question,
+        answer,
+        f"{better} of {len(pairs)} tell their class from the others better than random masks do (mean balanced "
+        f"accuracy {_percent(table.summary['balanced'])} against {_percent(table.summary['random_balanced'])}).{size}",
+    )
+
+
+def _stays(stability: Stability | None) -> Verdict:
+    question = "Does it stay the same across seeds?"
+    if stability is None:
+        return Verdict(
+            question,
+            "not measured",
+            "Search once more with another --seed and give that run with --against: without it, nobody knows whether "
+            "two classes differ more than one class from itself.",
+        )
+    told = stability.per_site["told_apart"]
+    count = sum(map(bool, told))
+    summary = stability.per_site.summary
+    answer: Answer = "yes" if count == len(told) else "partly" if count else "no"
+    return Verdict(
+        question,
+        answer,
+        f"At {count} of {len(told)} sites classes differ clearly more from each other than from themselves under "
+        f"another seed (similarity to itself {_number(summary['self_similarity']):.2f}, to other classes "
+        f"{_number(summary['other_similarity']):.2f}, means over sites).",
+    )
+
+
+def _compared(ahead: float) -> Answer:
+    """`ahead`: how much better than the whole network, as a share."""
+    if math.isnan(ahead):
+        return "not measured"
+    return "yes" if ahead >= -_CLOSE else "partly" if ahead >= -_FAR else "no"
+
+
+def _worst(table: Table, column: str, *, lowest: bool) -> str:
+    known = [(value, name) for value, name in zip(table[column], table["name"], strict=True) if not math.isnan(value)]
+    if len(known) < 2:
+        return ""
+    value, name = min(known) if lowest else max(known)
+    return f"; worst: {name}, {_percent(value)}"
+
+
+def _number(value: object) -> float:
+    return float(value)  # type: ignore[arg-type]
+
+
+def _percent(share: object) -> str:
+    value = _number(share)
+    return "-" if math.isnan(value) else f"{100 * value:.1f} %"
