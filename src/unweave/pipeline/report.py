@@ -180,7 +180,7 @@ def _done(paths: Paths, found: Table, seed: int, others: int) -> list[tuple[str,
         ("method", str(manifest.get("method", "unknown"))),
         ("rows", f"{len(paths)}: " + ", ".join(paths.rows.names[:8]) + (", ..." if len(paths) > 8 else "")),
         ("sites", f"{len(sites)}, {sum(site.channels for site in sites)} channels"),
-        ("settings", ", ".join(f"{name} {_said(value)}" for name, value in settings.items() if value is not None)),
+        ("settings", ", ".join(f"{name} {_said(value)}" for name, value in settings.items() if _worth_saying(value))),
         ("seed of the search", str(manifest.get("seed", "unknown"))),
         ("seed of the measures", str(seed)),
         ("searches with other seeds", str(others) if others else "none given"),
@@ -188,6 +188,13 @@ def _done(paths: Paths, found: Table, seed: int, others: int) -> list[tuple[str,
         ("versions", ", ".join(f"{name} {value}" for name, value in dict(versions).items())),
     ]
     return [(name, value) for name, value in told if value]
+
+
+def _worth_saying(value: object) -> bool:
+    """Not what was left empty: no groups, no opponents."""
+    if isinstance(value, list | tuple | dict):
+        return any(_worth_saying(one) for one in (value.values() if isinstance(value, dict) else value))
+    return value is not None
 
 
 def _said(value: object) -> str:

@@ -5,7 +5,7 @@
   var flow = document.getElementById("flow");
   var panel = document.getElementById("channel");
   var SVG = "http://www.w3.org/2000/svg";
-  var COLUMNS = 96, STEP = 7, SIZE = 6;
+  var COLUMNS = 64, STEP = 10, SIZE = 9;
 
   data.sites.forEach(function (site) {
     var text = atob(site.masks);
@@ -36,7 +36,9 @@
     line.className = "site";
     var lines = Math.ceil(site.channels / COLUMNS);
     var svg = document.createElementNS(SVG, "svg");
-    svg.setAttribute("viewBox", "0 0 " + COLUMNS * STEP + " " + lines * STEP);
+    var width = Math.min(site.channels, COLUMNS) * STEP;
+    svg.setAttribute("viewBox", "0 0 " + width + " " + lines * STEP);
+    svg.setAttribute("width", width);
     svg.setAttribute("role", "img");
     for (var channel = 0; channel < site.channels; channel++) {
       var on = keeps(site, row, channel);
@@ -48,10 +50,6 @@
       square.setAttribute("height", SIZE);
       square.setAttribute("fill", on ? colour(site.users[channel]) : "#eceff1");
       square.setAttribute("data-channel", channel);
-      if (data.exciting[site.name] && data.exciting[site.name][channel]) {
-        square.setAttribute("stroke", "#e08a1e");
-        square.setAttribute("stroke-width", "1");
-      }
       svg.appendChild(square);
     }
     svg.setAttribute("aria-label", kept + " of " + site.channels + " channels of " + site.name);
@@ -76,7 +74,7 @@
     var most = names.slice(0, 12).join(", ") + (names.length > 12 ? " and " + (names.length - 12) + " more" : "");
     element("div", names.length ? "Kept by " + names.length + " of " + data.rows.length + ": " + most : "Kept by no class.", panel);
     var images = (data.exciting[site.name] || {})[channel];
-    element("div", images ? "Excited most by:" : "No images were kept for this channel (those that have some are outlined).", panel);
+    element("div", images ? "Excited most by:" : "No images are kept for this channel; the last sites have some for the channels that matter most.", panel);
     (images || []).forEach(function (position) {
       var picture = element("img", null, panel);
       picture.src = data.pictures[position];

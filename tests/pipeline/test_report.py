@@ -1,0 +1,66 @@
+"""The report as a whole, on a tiny network."""
+
+import pytest
+import torch
+
+from unweave.errors import PathsError, SettingError
+from unweave.network.sites import find_sites
+from unweave.paths import Paths
+from unweave.pipeline.report import report
+
+IMAGE = torch.zeros(1, 3, 8, 8)
+
+
+def some_paths(network, names=("cat", "dog", "owl"), seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    sites = find_sites(network, IMAGE)
+    masks = {site.name: torch.rand(3, site.channels, generator=generator) > 0.4 for site in sites}
+    return Paths.from_masks(masks, network, IMAGE, classes=[0, 1, 2], names=list(names))
+
+
+def test_a_report_is_one_file_that_begins_with_four_answers(plain, noise, tmp_path):
+    paths, other = some_paths(plain), some_paths(plain, seed=1)
+    file = report(paths, plain, noise, file=tmp_path / "report.html", against=[other], show_progress=False)
+    assert [one.name for one in tmp_path.iterdir()] == ["report.html"]
+    text = file.read_text()
+    assert text.index("answer its class?") < text.index("What was done") < text.index("The path of a class")
+    for question in ("refuse the others?", "beat random masks of its size?", "stay the same across seeds?"):
+        assert question in text
+    assert text.count("data:image/png") >= 4
+    assert text.count("data:image/jpeg") >= 4
+    assert "Not measured: it needs pictures of four classes" in text
+
+
+def test_without_other_seeds_that_is_said(plain, noise, tmp_path):
+    file = report(some_paths(plain), plain, noise, file=tmp_path / "report.html", show_progress=False)
+    assert "Search once more with another --seed" in file.read_text()
+
+
+@pytest.mark.parametrize("name", ["<b>bold</b>", "a/b", "n" * 300, "кот 猫"])
+def test_any_name_can_stand_on_the_page(plain, noise, tmp_path, name):
+    file = report(some_paths(plain, (name, "dog", "owl")), plain, noise, file=tmp_path / "r.html", show_progress=False)
+    text = file.read_text()
+    assert "<b>bold</b>" not in text
+    assert name.replace("<", "&lt;").replace(">", "&gt;") in text
+
+
+def test_an_interrupted_report_leaves_the_old_file(plain, noise, tmp_path, monkeypatch):
+    file = tmp_path / "report.html"
+    file.write_text("old")
+
+    def interrupted(content):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("unweave.views.report.render.render", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        report(some_paths(plain), plain, noise, file=file, show_progress=False)
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("report.html", "old")]
+
+
+def test_rows_of_inputs_and_missing_images_are_refused(plain, noise, tmp_path):
+    paths = some_paths(plain)
+    inputs = Paths.from_masks(dict(paths.masks), plain, IMAGE)
+    with pytest.raises(PathsError, match="a report is about classes"):
+        report(inputs, plain, noise, file=tmp_path / "report.html")
+    with pytest.raises(SettingError, match="needs the network and labelled images"):
+        report(paths, plain)

@@ -1,0 +1,49 @@
+"""The data of the flow: bits, users, nearest rows, images."""
+
+import base64
+
+import numpy as np
+import pytest
+import torch
+
+from tests.tiny import TinyPlain
+from unweave.paths import Paths
+from unweave.tables import Table
+from unweave.views.report.flow import flow_data
+
+
+@pytest.fixture
+def paths():
+    """Three classes at two sites."""
+    network = TinyPlain().eval()
+    from unweave.network.sites import find_sites
+
+    sites = find_sites(network, torch.zeros(1, 3, 8, 8))
+    masks = {site.name: torch.rand(3, site.channels) > 0.5 for site in sites}
+    return Paths.from_masks(masks, network, torch.zeros(1, 3, 8, 8), classes=[0, 1, 2], names=["a", "b", "c"])
+
+
+def test_bits_hold_the_masks(paths):
+    for site, mask in zip(flow_data(paths, None, {})["sites"], paths.masks.values(), strict=True):
+        bits = np.unpackbits(np.frombuffer(base64.b64decode(site["masks"]), np.uint8))[: mask.numel()]
+        assert bits.reshape(mask.shape).tolist() == mask.int().tolist()
+        assert site["users"] == mask.sum(0).tolist()
+
+
+def test_the_nearest_row_has_the_highest_jaccard_similarity(paths):
+    name, mask = next(iter(paths.masks.items()))
+    site = next(one for one in flow_data(paths, None, {})["sites"] if one["name"] == name)
+
+    def shared(i, j):
+        return float((mask[i] & mask[j]).sum() / (mask[i] | mask[j]).sum().clamp_min(1))
+
+    best = max((1, 2), key=lambda other: shared(0, other))
+    assert site["nearest"][0][0] == [best, pytest.approx(shared(0, best), abs=1e-3)]
+
+
+def test_images_without_a_picture_are_left_out(paths):
+    site = paths.sites.names[0]
+    columns = {"site": (site, site), "channel": (1, 1), "position": (7, 8)}
+    found = flow_data(paths, Table("", columns, {}), {7: "data:image/png;base64,AA"})
+    assert found["exciting"] == {site: {"1": [7]}}
+    assert found["pictures"] == {"7": "data:image/png;base64,AA"}

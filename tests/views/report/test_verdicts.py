@@ -1,0 +1,76 @@
+"""The four lines: each answer at its border, worked out by hand."""
+
+import math
+
+import pytest
+
+from unweave.analysis.stability import Stability
+from unweave.tables import Table
+from unweave.views.report.verdicts import verdicts
+
+
+def specificity(own=(0.9, 0.9), false=(0.1, 0.1), random=(0.5, 0.5)):
+    """Two classes; the whole network recognises 90 % and falsely accepts 10 %."""
+    balanced = tuple((o + 1 - f) / 2 for o, f in zip(own, false, strict=True))
+    columns = {
+        "name": ("cat", "dog"),
+        "own": own,
+        "false_accepts": false,
+        "balanced": balanced,
+        "original_own": (0.9, 0.9),
+        "original_false_accepts": (0.1, 0.1),
+        "random_balanced": random,
+    }
+    summary = {name: sum(values) / 2 for name, values in columns.items() if name != "name"}
+    return Table("", columns, {}, summary)
+
+
+def stable(told):
+    columns = {"site": tuple(map(str, range(len(told)))), "told_apart": told}
+    table = Table("", columns, {}, {"self_similarity": 0.88, "other_similarity": 0.83})
+    return Stability(table, table)
+
+
+def answers(table, kept=0.5, stability=None):
+    return [one.answer for one in verdicts(table, kept, stability)]
+
+
+@pytest.mark.parametrize(("own", "answer"), [(0.895, "yes"), (0.99, "yes"), (0.85, "partly"), (0.7, "no")])
+def test_own_class_is_compared_with_the_whole_network(own, answer):
+    assert answers(specificity(own=(own, own)))[0] == answer
+
+
+@pytest.mark.parametrize(("false", "answer"), [(0.105, "yes"), (0.0, "yes"), (0.15, "partly"), (0.9, "no")])
+def test_false_accepts_are_compared_with_the_whole_network(false, answer):
+    assert answers(specificity(false=(false, false)))[1] == answer
+
+
+@pytest.mark.parametrize(("random", "answer"), [((0.5, 0.5), "yes"), ((0.5, 0.95), "partly"), ((0.95, 0.95), "no")])
+def test_masks_beat_random_ones_class_by_class(random, answer):
+    assert answers(specificity(random=random))[2] == answer
+
+
+@pytest.mark.parametrize(("told", "answer"), [((True, True), "yes"), ((True, False), "partly"), ((False, False), "no")])
+def test_seeds_are_compared_site_by_site(told, answer):
+    assert answers(specificity(), stability=stable(told))[3] == answer
+
+
+def test_without_other_seeds_the_fourth_line_says_what_to_type():
+    line = verdicts(specificity(), 0.5, None)[3]
+    assert line.answer == "not measured"
+    assert "--against" in line.reason
+
+
+def test_the_worst_class_is_named():
+    table = specificity(own=(0.9, 0.2), false=(0.6, 0.1))
+    assert "worst: dog, 20.0 %" in verdicts(table, 0.5, None)[0].reason
+    assert "worst: cat, 60.0 %" in verdicts(table, 0.5, None)[1].reason
+
+
+def test_masks_that_keep_nearly_everything_are_said_to_be_hardly_a_part():
+    assert "hardly a part" in verdicts(specificity(), 0.97, None)[2].reason
+
+
+def test_classes_without_images_decide_nothing():
+    table = specificity(own=(0.9, math.nan), random=(0.5, math.nan))
+    assert verdicts(table, 0.5, None)[2].reason.startswith("1 of 1 tell")
