@@ -150,8 +150,8 @@ def test_what_does_not_fit_is_refused():
         found(permutations=-1)
     with pytest.raises(PathsError, match="at least three; there are 2 rows"):
         misjudgements(network, keeping(network, KEPT[:2]), pictures(SHOWN, LABELS))
+    groups = grouped(network, [[0], [1], [2]], [(2,), (3,), (0, 1)])
     with pytest.raises(PathsError, match="single classes"):
-        groups = grouped(network, [[0], [1], [2]], [(2,), (3,), (0, 1)])
         misjudgements(network, groups, pictures(SHOWN, LABELS))
     with pytest.raises(DataError, match="none of the paths' classes has images"):
         misjudgements(network, keeping(network, KEPT[:3]), pictures([3]))

@@ -7,8 +7,8 @@ from tests.tiny import TinyPlain, labelled_noise
 from unweave.data.labelled import labelled
 from unweave.network.sites import find_sites
 from unweave.paths import Paths
-from unweave.pipeline.measures import Subject
 from unweave.pipeline.measuring_cost import MeasuringCost, forward_passes, measuring_cost
+from unweave.pipeline.subject import Subject
 
 NOISE = labelled_noise(24)
 IMAGES = labelled(NOISE)

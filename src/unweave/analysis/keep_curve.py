@@ -68,11 +68,7 @@ def keep_curve(
     if len(shares) < 2 or list(shares) != sorted(set(shares)) or shares[0] < 0 or shares[-1] > 1:
         raise SettingError(f"shares must ascend, from 0 to 1, at least two; found {list(shares)}")
     rows = class_rows(paths, "the keep curve")
-    if paths.scores is None:
-        raise PathsError(
-            "the keep curve ranks channels by their scores, which these paths do not have (set operations and "
-            "from_masks drop them); take those of a search"
-        )
+    check_scores(paths)
     images = labelled(data, labels)
     questions = Questions.of(rows, images, others, seed)
     ranked, shuffled = _ranks(paths), _random_ranks(paths, seed)
@@ -114,6 +110,20 @@ def keep_curve(
             for curve in curves
         },
     )
+
+
+def check_scores(paths: Paths) -> None:
+    """Refuse paths without scores.
+
+    Raises
+    ------
+    PathsError
+    """
+    if paths.scores is None:
+        raise PathsError(
+            "the keep curve ranks channels by their scores, which these paths do not have (set operations and "
+            "from_masks drop them); take those of a search"
+        )
 
 
 def _figures(found: Answers, curve: str, first: int, count: int) -> dict[str, tuple[float, ...]]:

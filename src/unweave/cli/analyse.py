@@ -21,14 +21,29 @@ def analyse(
     measure: Annotated[
         list[str] | None,
         typer.Option(
-            help="accuracy, specificity, usage, similarity, filter_states or embedding; may be repeated. Default: all "
-            "that apply."
+            help="accuracy, specificity, ablation, keep_curve, stability, usage, similarity, clusters, "
+            "interpretability, hit_rate, feature_maps, misjudgements, filter_states or embedding; may be repeated. "
+            "Default: all that apply."
         ),
     ] = None,
     data: Annotated[
         str | None, typer.Option(help=f"Images to measure on ({DATA_HELP}). Default: the run's --validation.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the random controls. Default: the run's.")] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(help="A run of the same classes with another seed, for stability; may be repeated."),
+    ] = None,
+    groups: Annotated[
+        str | None,
+        typer.Option(
+            help='Groups to compare the clusters with: JSON {"group": [classes]}, CSV class,group, or cifar10.'
+        ),
+    ] = None,
+    hierarchy: Annotated[
+        str | None,
+        typer.Option(help="WordNet's is_a pairs (lines of parent and child id) to compare the clusters with."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of controls and mosaics. Default: the run's.")] = None,
     strict: Strict = False,
     device: Device = None,
     dry_run: DryRun = False,
@@ -39,18 +54,20 @@ def analyse(
     Example: unweave analyse run --measure accuracy
     """
     from unweave.paths import Paths
+    from unweave.pipeline.groups import distances_of, groups_of
     from unweave.pipeline.inputs import recorded_inputs
     from unweave.pipeline.measures import (
         NEEDS_IMAGES,
-        Subject,
         applicable,
         check_measures,
         check_places,
         check_rows,
         draw_elbow,
         run_measures,
+        with_enough_images,
     )
     from unweave.pipeline.measuring_cost import measuring_cost
+    from unweave.pipeline.subject import Subject
     from unweave.runs.folder import RunFolder
 
     folder = RunFolder(run)
@@ -59,9 +76,12 @@ def analyse(
     inputs, recorded_seed = recorded_inputs(folder)
     paths = Paths.load(folder.finished_paths())
     spec = data or inputs.validation
-    names = measure or applicable(paths, images=spec is not None)
+    others = [Paths.load(RunFolder(other).finished_paths()) for other in against or ()]
+    names = measure or applicable(paths, images=spec is not None, against=len(others))
     check_measures(names)
-    check_rows(names, paths)
+    check_rows(names, paths, against=len(others))
+    given = groups_of(groups, paths)
+    apart = distances_of(hierarchy, paths, inputs.classes_file) if hierarchy is not None else None
     if not dry_run:
         check_places(folder)
     network = images = None
@@ -69,7 +89,11 @@ def analyse(
         network = inputs.network()
         paths.check(network)
         images = replace(inputs, strict=strict).images(spec, network, train=False)
-    subject = Subject(paths, network, images, recorded_seed if seed is None else seed, device=device)
+    subject = Subject(
+        paths, network, images, recorded_seed if seed is None else seed, None, device, others, given, apart
+    )
+    if measure is None:
+        names = with_enough_images(names, subject)
     cost = measuring_cost(names, subject)
     if dry_run:
         print_line(f"{', '.join(names)}; {cost}") if not json else print_json({"measures": names, **cost.as_dict()})
@@ -83,15 +107,16 @@ def analyse(
         print_json({"tables": tables, "files": files})
         return
     for one in measured:
-        _print(next(iter(one.tables.values())))
+        if one.printed:
+            _print(next(iter(one.tables.values())))
     if measure is None and spec is None and paths.rows.kind == "class":
-        print_line("accuracy and specificity need images: unweave analyse RUN --data DATA")
+        print_line("accuracy, specificity and others need images: unweave analyse RUN --data DATA")
     print_line(f"{len(files)} files written below {folder.root}")
 
 
 def _print(table: Table, most: int = 25) -> None:
-    """The table, its means as the last row; what follows from the columns beside it is left to the files."""
-    names = [name for name in table.columns if not name.endswith("balanced")]
+    """The table, its means as the last row; where it is wide, what follows from other columns is left to the files."""
+    names = [name for name in table.columns if len(table.columns) < 8 or not name.endswith("balanced")]
     rows = [[_cell(value) for value in row] for row in zip(*(table[name][:most] for name in names), strict=True)]
     means = [_cell(table.summary[name]) if name in table.summary else "" for name in names]
     print_table(table.title, names, [*rows, ["mean", *means[1:]]] if any(means) else rows)

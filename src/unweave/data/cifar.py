@@ -18,6 +18,10 @@ from unweave.errors import DataError
 from unweave.files import read_bytes
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CIFAR10_GROUPS = {
+    "animals": ("bird", "cat", "deer", "dog", "frog", "horse"),
+    "vehicles": ("airplane", "automobile", "ship", "truck"),
+}
 
 
 class CifarImages(Dataset[tuple[Tensor, int]]):

@@ -12,7 +12,8 @@ from unweave.data.digits import Digits
 from unweave.data.labelled import labelled
 from unweave.network.devices import usable_device
 from unweave.paths import Paths
-from unweave.pipeline.measures import Measured, Subject, applicable, draw_elbow, run_measures
+from unweave.pipeline.measures import applicable, draw_elbow, run_measures
+from unweave.pipeline.subject import Measured, Subject
 from unweave.runs.folder import RunFolder
 from unweave.search.disentangle import disentangle
 from unweave.zoo.digits import train_digits_network

@@ -3,58 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from torch import nn
-
-from unweave.analysis.accuracy import accuracy, accuracy_histogram
+from unweave.analysis.accuracy import accuracy_histogram
 from unweave.analysis.class_rows import class_rows
 from unweave.analysis.embedding import classes_of_inputs, embedding
-from unweave.analysis.similarity import similarity
+from unweave.analysis.keep_curve import check_scores
 from unweave.analysis.specificity import specificity
 from unweave.analysis.states import filter_states
 from unweave.analysis.usage import usage
-from unweave.data.labelled import LabelledImages
-from unweave.errors import DataError, SettingError
+from unweave.errors import PathsError, SettingError
 from unweave.paths import Paths
+from unweave.pipeline import studies
+from unweave.pipeline.subject import Measured, Subject
 from unweave.runs.folder import RunFolder
 from unweave.tables import Table
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is measured: paths, and, where a measure needs them, their network and images."""
-
-    paths: Paths
-    network: nn.Module | None
-    images: LabelledImages | None
-    seed: int = 0
-    show_progress: bool | None = None
-    device: str | None = None
-
-    def network_and_images(self, measure: str) -> tuple[nn.Module, LabelledImages]:
-        """Both, or the reason why not."""
-        if self.network is None or self.images is None:
-            raise DataError(f"{measure} needs images to measure on: give --data, or --validation when searching")
-        return self.network, self.images
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What a measure left behind."""
-
-    name: str
-    tables: dict[str, Table]
-    files: list[Path]
 
 
 def _accuracy(subject: Subject, folder: RunFolder) -> Measured:
     from unweave.views.plots import plot_accuracy
     from unweave.views.style import save_figure
 
-    network, images = subject.network_and_images("accuracy")
-    table = accuracy(network, subject.paths, images, device=subject.device, show_progress=subject.show_progress)
+    table = subject.accuracy
     counts = accuracy_histogram(table)
     files = [*table.save(folder.table("accuracy")), *counts.save(folder.table("accuracy_histogram"))]
     files += save_figure(plot_accuracy(table), folder.figure("accuracy"))
@@ -92,15 +62,15 @@ def _similarity(subject: Subject, folder: RunFolder) -> Measured:
     from unweave.views.plots import plot_similarity, plot_similarity_matrix
     from unweave.views.style import save_figure
 
-    result = similarity(subject.paths)
+    result, own = subject.similarity, subject.stability
     matrix = Table(
         title="Jaccard similarity, row by row, mean over sites",
         columns={"row": result.names, **{f"{i}": tuple(c) for i, c in enumerate(result.matrix.T.tolist())}},
         meanings={"row": "name of the row; the other columns are the rows again, by position"},
     )
     files = [*result.per_site.save(folder.table("similarity")), *matrix.save(folder.table("similarity_matrix"))]
-    files += save_figure(plot_similarity(result), folder.figure("similarity"))
-    files += save_figure(plot_similarity_matrix(result), folder.figure("similarity_matrix"))
+    files += save_figure(plot_similarity(result, own), folder.figure("similarity"))
+    files += save_figure(plot_similarity_matrix(result, own), folder.figure("similarity_matrix"))
     return Measured("similarity", {"similarity": result.per_site, "similarity_matrix": matrix}, files)
 
 
@@ -128,12 +98,28 @@ def _embedding(subject: Subject, folder: RunFolder) -> Measured:
 MEASURES: dict[str, Callable[[Subject, RunFolder], Measured]] = {
     "accuracy": _accuracy,
     "specificity": _specificity,
+    "ablation": studies.measure_ablation,
+    "keep_curve": studies.measure_keep_curve,
+    "stability": studies.measure_stability,
     "usage": _usage,
     "similarity": _similarity,
+    "clusters": studies.measure_clusters,
+    "interpretability": studies.measure_interpretability,
+    "hit_rate": studies.measure_hit_rate,
+    "feature_maps": studies.measure_feature_maps,
+    "misjudgements": studies.measure_misjudgements,
     "filter_states": _filter_states,
     "embedding": _embedding,
 }
-NEEDS_IMAGES = ("accuracy", "specificity")
+NEEDS_IMAGES = (
+    *("accuracy", "specificity", "ablation", "keep_curve"),
+    *("interpretability", "hit_rate", "feature_maps", "misjudgements"),
+)
+LEAST_ROWS = {
+    **{"similarity": 2, "stability": 2, "filter_states": 2},
+    **{"clusters": 3, "interpretability": 3, "misjudgements": 3, "hit_rate": 4, "feature_maps": 4},
+}
+"""How many rows a measure compares at least; those that need images: rows with images."""
 
 
 def check_measures(names: Sequence[str]) -> None:
@@ -148,32 +134,63 @@ def check_measures(names: Sequence[str]) -> None:
         raise SettingError(f"no measure {unknown[0]!r}; there are {', '.join(MEASURES)}")
 
 
-def check_rows(names: Sequence[str], paths: Paths) -> None:
-    """Refuse measures that the rows of `paths` are not for, before any work.
+def check_rows(names: Sequence[str], paths: Paths, *, against: int = 0) -> None:
+    """Refuse measures that the rows of `paths` are not for, before any work; `against`: runs to compare with.
 
     Raises
     ------
     PathsError
-        Saying what the rows are.
+        Saying what the rows are, or how many there are, or that they have no scores.
+    SettingError
+        If runs of other seeds are needed and not there.
     """
     for name in names:
         if name in NEEDS_IMAGES:
             class_rows(paths, name)
         if name == "embedding":
             classes_of_inputs(paths)
+        if name == "keep_curve":
+            check_scores(paths)
+        if name == "stability" and not against:
+            raise SettingError("stability compares runs of other seeds: give them with --against RUN")
+        if len(paths) < LEAST_ROWS.get(name, 0):
+            raise PathsError(f"{name} compares at least {LEAST_ROWS[name]} rows, there are {len(paths)}")
 
 
-def applicable(paths: Paths, *, images: bool) -> list[str]:
-    """The measures that can be taken of `paths`, with images to measure on or without."""
+def applicable(paths: Paths, *, images: bool, against: int = 0) -> list[str]:
+    """The measures that can be taken of `paths`, with images to measure on or without, and `against` runs to compare
+    with."""
     rows = paths.rows
     inputs, classes = rows.kind == "input", len({label for label in rows.labels if label >= 0})
+    single = all(len(members) == 1 for members in rows.members)
+    shared = len({index for members in rows.members for index in members}) < sum(map(len, rows.members))
+    with_images = images and rows.kind == "class"
     fits = {
-        "similarity": len(paths) > 1,
-        "filter_states": inputs and len(paths) > 1,
+        "filter_states": inputs,
         "embedding": inputs and 1 < classes < sum(label >= 0 for label in rows.labels),
-        **dict.fromkeys(NEEDS_IMAGES, images and rows.kind == "class"),
+        "clusters": rows.kind == "class",
+        "stability": against > 0,
+        **dict.fromkeys(NEEDS_IMAGES, with_images),
+        "keep_curve": with_images and paths.scores is not None,
+        "misjudgements": with_images and single,
+        **dict.fromkeys(("hit_rate", "feature_maps"), with_images and not shared),
     }
-    return [name for name in MEASURES if fits.get(name, True)]
+    return [name for name in MEASURES if fits.get(name, True) and len(paths) >= LEAST_ROWS.get(name, 0)]
+
+
+def with_enough_images(names: Sequence[str], subject: Subject) -> list[str]:
+    """Those of `names` for which enough rows have images, and pictures where mosaics are made of them."""
+    if subject.images is None:
+        return list(names)
+    rows = class_rows(subject.paths, "this") if subject.paths.rows.kind == "class" else []
+    count = sum(len(row.own(subject.images)) > 0 for row in rows)
+    pictures = len(subject.paths.sites.image_shape) == 3
+    return [
+        name
+        for name in names
+        if name not in NEEDS_IMAGES
+        or (count >= LEAST_ROWS.get(name, 0) and (pictures or name not in ("hit_rate", "feature_maps")))
+    ]
 
 
 def check_places(folder: RunFolder) -> None:
@@ -190,7 +207,7 @@ def check_places(folder: RunFolder) -> None:
 def run_measures(names: Sequence[str], subject: Subject, folder: RunFolder) -> list[Measured]:
     """Compute the measures called `names` and keep their tables and figures in `folder`."""
     check_measures(names)
-    check_rows(names, subject.paths)
+    check_rows(names, subject.paths, against=len(subject.against))
     for name in set(names) & set(NEEDS_IMAGES):
         subject.network_and_images(name)
     return [MEASURES[name](subject, folder) for name in names]

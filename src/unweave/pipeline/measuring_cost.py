@@ -9,13 +9,17 @@ from dataclasses import dataclass
 import torch
 
 from unweave.analysis.class_rows import class_rows
+from unweave.analysis.hit_rate import MOSAICS
+from unweave.analysis.keep_curve import OTHERS, SHARES
 from unweave.analysis.specificity import CONTROLS
 from unweave.data.labelled import LabelledImages
 from unweave.estimates import Estimate, duration
 from unweave.paths import Paths
-from unweave.pipeline.measures import Subject
+from unweave.pipeline.studies import ABLATION_OTHERS
+from unweave.pipeline.subject import Subject
 
 _TIMED = 8
+_OF_CLASSES = {"accuracy", "interpretability", "ablation", "keep_curve", "misjudgements"}
 
 
 @dataclass(frozen=True)
@@ -37,14 +41,29 @@ def forward_passes(names: Sequence[str], paths: Paths, images: LabelledImages) -
     """How many images the measures `names` run through the network, with masks or without.
 
     Accuracy: every row's own images, through the row and through the whole network. Specificity: all images through the
-    whole network, through every row and through every row's random masks.
+    whole network, through every row and through every row's random masks. Ablation: each row's own images and some
+    others, through three masks with three fillings; the keep curve: through three masks of each size. Hit rate: each
+    mosaic through the rows of its four classes. Misjudgements: the images of all rows through the whole network.
     """
     passes = 0
-    if "accuracy" in names:
-        passes += 2 * sum(len(row.own(images)) for row in class_rows(paths, "accuracy"))
+    own = [len(row.own(images)) for row in class_rows(paths, "measuring")] if set(names) & _OF_CLASSES else []
+    if "accuracy" in names or "interpretability" in names:
+        passes += 2 * sum(own)
+    if "ablation" in names:
+        passes += 9 * _asked(own, images, ABLATION_OTHERS) + 3 * len(images)
+    if "keep_curve" in names:
+        passes += 3 * len(SHARES) * _asked(own, images, OTHERS) + len(images)
+    if "hit_rate" in names:
+        passes += 4 * MOSAICS
+    if "misjudgements" in names:
+        passes += sum(own)
     if "specificity" in names:
         passes += len(images) * (1 + len(paths) * (1 + CONTROLS))
     return passes
+
+
+def _asked(own: Sequence[int], images: LabelledImages, others: int) -> int:
+    return sum(count + min(others, len(images) - count) for count in own)
 
 
 def measuring_cost(names: Sequence[str], subject: Subject) -> MeasuringCost:

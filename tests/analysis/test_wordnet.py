@@ -1,0 +1,58 @@
+"""Distances in a small hierarchy."""
+
+import numpy as np
+import pytest
+
+from unweave.analysis.wordnet import wordnet_distances
+from unweave.errors import DataError
+
+TREE = """thing animal
+thing vehicle
+animal cat
+animal dog
+cat tabby
+vehicle ship
+
+pet tabby
+pet dog
+"""
+
+
+@pytest.fixture
+def tree(tmp_path):
+    file = tmp_path / "is_a.txt"
+    file.write_text(TREE)
+    return file
+
+
+def test_distances_are_the_shortest_ways_over_common_ancestors(tree):
+    found = wordnet_distances(tree, ["tabby", "dog", "ship"])
+    # tabby and dog meet at pet; both meet ship at thing.
+    assert found.tolist() == [[0, 2, 5], [2, 0, 4], [5, 4, 0]]
+
+
+def test_classes_without_id_or_common_ancestor_have_no_distance(tree):
+    found = wordnet_distances(tree, ["cat", "", "stone"])
+    assert np.isnan(found[0, 1:]).all()
+    assert np.isnan(found[1]).all()
+    assert found[0, 0] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a b c", "line 1: a parent's and a child's WordNet id are needed, found 'a b c'"),
+        ("cat dog\ndog cat", "goes in circles: cat is above itself"),
+        ("a b", "has none of the classes' WordNet ids"),
+    ],
+)
+def test_files_that_are_no_hierarchy_of_the_classes_are_refused(tmp_path, text, message):
+    file = tmp_path / "is_a.txt"
+    file.write_text(text)
+    with pytest.raises(DataError, match=message):
+        wordnet_distances(file, ["cat", "dog"])
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(DataError, match="cannot be read"):
+        wordnet_distances(tmp_path / "gone", ["cat"])
