@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -53,7 +54,7 @@ class TrainingFolder(RunFolder):
     @property
     def reached(self) -> bool:
         """Whether an epoch was finished."""
-        return self.checkpoint_file.is_file()
+        return os.path.isfile(self.checkpoint_file)
 
     def save(self, notes: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
         """Keep what training goes on from, instead of what was there.
@@ -77,6 +78,7 @@ class TrainingFolder(RunFolder):
             return None
         header, state = read_tensors(self.checkpoint_file, _KIND)
         notes = header.get("notes")
-        if not isinstance(notes, dict):
-            raise RunError(f"{self.checkpoint_file} is damaged (no notes); give another folder")
+        epochs = notes.get("epochs") if isinstance(notes, dict) else None
+        if not isinstance(epochs, list) or not all(isinstance(row, dict) for row in epochs):
+            raise RunError(f"{self.checkpoint_file} is damaged (no notes of its epochs); give another folder")
         return notes, state
