@@ -48,8 +48,8 @@ def _train(folder, stop=False):
 
     if stop:
         made._save = stopping
-    table = made.run()
-    return table, [value.tolist() for value in made.net.state_dict().values()]
+    made.run()
+    return [value.tolist() for value in made.net.state_dict().values()]
 
 
 def _interrupted_training(folder):

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from unweave.decoupling.tensor_file import read_tensors, write_tensors
+from unweave.decoupling.training.table import are_notes
 from unweave.errors import RunError
 from unweave.runs.folder import RunFolder
 
@@ -78,7 +79,6 @@ class TrainingFolder(RunFolder):
             return None
         header, state = read_tensors(self.checkpoint_file, _KIND)
         notes = header.get("notes")
-        epochs = notes.get("epochs") if isinstance(notes, dict) else None
-        if not isinstance(epochs, list) or not all(isinstance(row, dict) for row in epochs):
+        if not are_notes(notes):
             raise RunError(f"{self.checkpoint_file} is damaged (no notes of its epochs); give another folder")
         return notes, state
