@@ -277,7 +277,8 @@ def originals(parts: Parts, settings: FitSettings, arguments: argparse.Namespace
         save_weights(tuned, arguments.checkpoints / f"fine_tuned_{arguments.network}{arguments.label}.safetensors")
         return {"given": packed(given), "fine_tuned": packed(parts.hits(tuned))}
 
-    asked = {"network": arguments.network, "budget": budget_of(settings, len(parts.train)), "held_out": len(parts.held_out)}
+    budget = budget_of(settings, len(parts.train))
+    asked = {"network": arguments.network, "budget": budget, "held_out": len(parts.held_out)}
     found = once(arguments.work / "original.json", asked, make)
     return {which: unpacked(text, parts) for which, text in found.items()}
 

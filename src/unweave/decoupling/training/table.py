@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from unweave.tables import Table
 
@@ -31,7 +31,7 @@ _SUMMARY = (
 )  # fmt: skip
 
 
-def are_notes(notes: Any) -> bool:
+def are_notes(notes: Any) -> TypeGuard[dict[str, Any]]:
     """Whether these are what a training notes: figures of its epochs, the original's accuracy, and, once it has ended,
     a summary."""
     if not isinstance(notes, dict) or not isinstance(notes.get("epochs"), list):
