@@ -109,10 +109,10 @@ def assert_same(found, wanted):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("order", ["channels_last", "contiguous"])
-def test_the_sparse_copy_equals_the_masked_network(kind, method, order):
+@pytest.mark.parametrize("algorithm", ["channels_last", "contiguous", "product"])
+def test_the_sparse_copy_equals_the_masked_network(kind, method, algorithm):
     _, sparse, wanted = example_of(kind)
-    sparse.plan = Plan.same(sparse.layer_names, Choice(method, order))
+    sparse.plan = Plan.same(sparse.layer_names, Choice(method, algorithm))
     assert_same(sparse(IMAGES), wanted)
     assert_same(torch.cat([sparse(image[None]) for image in IMAGES]), wanted)
 
