@@ -10,6 +10,9 @@ from unweave.decoupling.sparse.plan import Algorithm
 from unweave.decoupling.sparse.selection import Selection
 
 
+_FILTERS_AT_ONCE = 64
+
+
 class GatheredWeights(nn.Module):
     """`weight` `[filters, channels, tall, wide]` in three memory orders. Gathering costs per piece: of what is stored as
     [filters, tall, wide, channels] a filter is one piece; of [tall, wide, channels, filters] a channel is `tall x wide`
@@ -63,11 +66,17 @@ class GatheredWeights(nn.Module):
         return self.by_filter[:-1] if rows is None else self.by_filter.index_select(0, rows.index)
 
     def _pieces(self, rows: Selection | None, columns: Selection) -> Tensor:
-        """One look-up: it moves what is needed, once; two selections move whole filters first."""
+        """What some filters have on some channels. One look-up moves what is needed, once; two selections would move
+        whole filters first. A few filters at a time: so the positions looked up stay in the cache."""
         index = self.every if rows is None else rows.index
-        pieces = ((index * self.channels)[:, None] + columns.places).view(-1)
-        found = self.kernels.view(-1, self.area).index_select(0, pieces)
-        return found.view(len(index), len(columns.places), self.tall, self.wide)
+        width = len(columns.places)
+        found = self.kernels.new_empty(len(index), width, self.tall, self.wide)
+        flat, pieces = found.view(-1, self.area), self.kernels.view(-1, self.area)
+        starts = (index * self.channels)[:, None]
+        for first in range(0, len(index), _FILTERS_AT_ONCE):
+            places = (starts[first : first + _FILTERS_AT_ONCE] + columns.places).view(-1)
+            torch.index_select(pieces, 0, places, out=flat[first * width :][: len(places)])
+        return found
 
 
 def _columns_of(matrix: Tensor, columns: Selection) -> Tensor:
