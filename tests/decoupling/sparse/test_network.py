@@ -11,6 +11,7 @@ from tests.decoupling.problems import IMAGES, Block, Chain, Dense, Residual, cho
 from tests.decoupling.test_cost import with_gates
 from unweave.decoupling.network import decouple
 from unweave.decoupling.sparse.plan import Choice, Plan
+from unweave.decoupling.sparse.selection import MOST_ADDED
 from unweave.errors import SettingError
 
 METHODS = ("dense", "rows", "columns", "both", "groups")
@@ -171,7 +172,8 @@ def test_columns_leave_out_channels_of_a_compact_input():
 
 
 def test_a_batch_computes_the_union_and_groups_what_each_selects():
-    gates = torch.tensor([[1, 1, 0, 0, 0, 0, 0, 0], [0, 1, 1, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0, 0, 0]]).bool()
+    gates = torch.ones(3, 8 + MOST_ADDED, dtype=torch.bool)
+    gates[:, :8] = torch.tensor([[1, 1, 0, 0, 0, 0, 0, 0], [0, 1, 1, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0, 0, 0]])
     computed = {}
     for method in ("rows", "groups"):
         sparse = example_of(Chain)[1]
@@ -230,7 +232,7 @@ def test_what_is_fastest_is_measured_and_kept(chain):
     assert set(sparse.plan.single) == set(sparse.plan.together) == {"first", "second", "third", "last"}
     times = sparse.plan.seconds["second"]
     assert times["single: dense, channels_last"] > 0
-    assert times["together: groups, contiguous"] > 0
+    assert times["together: rows, channels_last"] > 0
     single = {choice: seconds for choice, seconds in times.items() if choice.startswith("single")}
     assert min(single, key=single.get) == f"single: {sparse.plan.single['second']}"
     assert sparse.plan.table["layer"] == ("first", "second", "third", "last")

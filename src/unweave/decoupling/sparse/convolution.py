@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from torch.nn import functional
 from unweave.decoupling.controlled import Controller
 from unweave.decoupling.sparse.plan import Algorithm, Choice
 from unweave.decoupling.sparse.product import product, windows
-from unweave.decoupling.sparse.selection import Selection, select, widened
+from unweave.decoupling.sparse.selection import MOST_ADDED, Selection, select_extended, widened
 from unweave.decoupling.sparse.weights import GatheredWeights
 
 _ORDERS = {
@@ -66,12 +65,19 @@ class SparseConvolution(nn.Module):
         super().__init__()
         self.name, self.settings, self.shared = name, settings, shared
         self.weights = GatheredWeights(weight)
-        self.controller = copy.deepcopy(controller).requires_grad_(False) if controller is not None else None
-        by_channel = None if controller is None else controller.reduce.weight.detach().t().contiguous()
-        self.register_buffer("reduce_by_channel", by_channel)
-        self.reduce_by_channel: Tensor
-        # One element more, for the filter of zeros.
-        self.register_buffer("bias", functional.pad(bias.detach(), (0, 1)) if bias is not None else None)
+        self.controlled = controller is not None
+        if controller is not None:
+            # One row a channel, one column a filter; filters of zeros, which rounding up takes, are always selected.
+            self.register_buffer("reduce", controller.reduce.weight.detach().t().contiguous())
+            self.register_buffer("reduce_bias", controller.reduce.bias.detach().clone())
+            expand = functional.pad(controller.expand.weight.detach().t(), (0, MOST_ADDED))
+            self.register_buffer("expand", expand.contiguous())
+            self.register_buffer("expand_bias", functional.pad(controller.expand.bias.detach(), (0, MOST_ADDED), value=1))
+        self.reduce: Tensor
+        self.reduce_bias: Tensor
+        self.expand: Tensor
+        self.expand_bias: Tensor
+        self.register_buffer("bias", functional.pad(bias.detach(), (0, MOST_ADDED)) if bias is not None else None)
         self.bias: Tensor | None
         self.single = self.together = Choice("dense")
         self.ends_compact = True
@@ -92,18 +98,17 @@ class SparseConvolution(nn.Module):
         return self.weights.area == 1 or positions <= self.weights.filters
 
     def gates(self, values: Tensor, held: Selection | None) -> Tensor | None:
-        """`Bool[batch, filters]`: the selected filters; None where there is no controlling module."""
-        if self.controller is None:
+        """`Bool[batch, filters + MOST_ADDED]`: the selected filters, followed by what rounding up can take, which is
+        always selected; None where there is no controlling module."""
+        if not self.controlled:
             return None
-        expand, weight = self.controller.expand, self.reduce_by_channel
-        if held is not None:
-            weight = weight.index_select(0, held.places)
         # Few operations: at one input each takes longer to begin than to compute. The mean is a sum, scaled within.
+        reduce = self.reduce if held is None else self.reduce.index_select(0, held.places)
         scale = 1 / (values.shape[2] * values.shape[3])
-        hidden = torch.addmm(self.controller.reduce.bias, values.sum((2, 3)), weight, alpha=scale).relu_()
-        gates = functional.linear(hidden, expand.weight, expand.bias) > 0
+        hidden = torch.addmm(self.reduce_bias, values.sum((2, 3)), reduce, alpha=scale).relu_()
+        gates = torch.addmm(self.expand_bias, hidden, self.expand) > 0
         if self.shared.executed is not None:
-            self.shared.executed.empty[self.name] += int((~gates.any(1)).sum())
+            self.shared.executed.empty[self.name] += int((~gates[:, : self.weights.filters].any(1)).sum())
         return gates
 
     def compute(
@@ -116,20 +121,20 @@ class SparseConvolution(nn.Module):
             return self._convolve(values, held, None, choice.algorithm), None
         if choice.method in ("dense", "columns"):
             output = self._convolve(values, held, None, choice.algorithm)
-            return output * gates[:, :, None, None].to(output.dtype), None
+            return output * gates[:, : self.weights.filters, None, None].to(output.dtype), None
         if choice.method == "groups" and len(values) > 1:
             return self._in_groups(values, held, gates, choice.algorithm), None
-        selected = select(gates.view(-1) if len(gates) == 1 else gates.any(0))
+        selected = select_extended(gates.view(-1) if len(gates) == 1 else gates.any(0))
         output = self._convolve(values, held, selected, choice.algorithm)
         if len(gates) > 1:
-            output = output * _columns(gates, selected)[:, :, None, None].to(output.dtype)
+            output = output * _columns(gates, selected)[:, : output.shape[1], None, None].to(output.dtype)
         return output, selected
 
     def _in_groups(self, values: Tensor, held: Selection | None, gates: Tensor, algorithm: Algorithm) -> Tensor:
         """All filters `[batch, filters, tall, wide]`, inputs with equal gates computed at once."""
         output: Tensor | None = None
         for members in _equal_rows(gates):
-            selected = select(gates[members[0]])
+            selected = select_extended(gates[members[0]])
             part = widened(self._convolve(values[members], held, selected, algorithm), selected)
             if output is None:
                 output = torch.empty((len(values), *part.shape[1:]), dtype=part.dtype, device=part.device)
@@ -141,7 +146,7 @@ class SparseConvolution(nn.Module):
     def _convolve(self, values: Tensor, held: Selection | None, selected: Selection | None, algorithm: Algorithm) -> Tensor:
         bias = self.bias
         if bias is not None:
-            bias = bias[:-1] if selected is None else bias.index_select(0, selected.index)
+            bias = bias[: self.weights.filters] if selected is None else bias.index_select(0, selected.index)
         if algorithm == "product":
             by_channel = selected is not None and held is not None
             seen = windows(values, (self.weights.tall, self.weights.wide), self.settings, by_channel=by_channel)
@@ -160,7 +165,7 @@ class SparseConvolution(nn.Module):
 
 
 def _columns(gates: Tensor, selected: Selection | None) -> Tensor:
-    return gates if selected is None else gates.index_select(1, selected.places)
+    return gates if selected is None else gates.index_select(1, selected.index)
 
 
 def _equal_rows(gates: Tensor) -> Iterator[Tensor]:

@@ -94,7 +94,7 @@ class _Rewriting:
         padding = _zero_padding(node)
         if _is_relu(node) and _is_spent(node.all_input_nodes[0], node):
             source = node.all_input_nodes[0]
-            self.values[node] = self.graph.call_function(aten.relu_.default, (self.values[source],))
+            self.values[node] = self.graph.call_function(torch.relu_, (self.values[source],))
             self._as_its_source(node, source)
         elif sources and (_keeps_compact(node) or _slices_positions(node)):
             self.values[node] = self.graph.node_copy(node, self.values.__getitem__)

@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 _FEW_CHANNELS = 64
+MOST_ADDED = 15
+"""Rounding adds no more channels than this."""
 
 
 def rounded(count: int, channels: int) -> int:
@@ -26,7 +28,7 @@ def rounded(count: int, channels: int) -> int:
 @dataclass(frozen=True)
 class Selection:
     """Which of `channels` channels a compact value holds: `index` `[held]`, of which `count` are meant and the
-    others round up. Those added are exactly zero, and have the index `channels`."""
+    others round up. Those added are exactly zero, and have an index from `channels` on."""
 
     index: Tensor
     channels: int
@@ -43,12 +45,17 @@ class Selection:
 
 def select(union: Tensor) -> Selection | None:
     """The channels where `union` `[channels]` is true; None where all are."""
-    index, channels = union.nonzero().view(-1), len(union)
-    count = len(index)
+    return select_extended(functional.pad(union, (0, MOST_ADDED), value=True))
+
+
+def select_extended(union: Tensor) -> Selection | None:
+    """As `select`, of `[channels + MOST_ADDED]` which ends in as many that are true: what rounding adds is among what is
+    found, and need not be made."""
+    found, channels = union.nonzero().view(-1), len(union) - MOST_ADDED
+    count = len(found) - MOST_ADDED
     if count == channels:
         return None
-    added = rounded(count, channels) - count
-    return Selection(functional.pad(index, (0, added), value=channels) if added else index, channels, count)
+    return Selection(found[: rounded(count, channels)], channels, count)
 
 
 def widened(values: Tensor, selection: Selection | None) -> Tensor:
@@ -90,7 +97,7 @@ def _joined(
     left: Tensor, left_held: Selection, right: Tensor, right_held: Selection
 ) -> tuple[Tensor, Selection | None]:
     channels = left_held.channels
-    held = torch.zeros(channels + 1, dtype=torch.bool, device=left.device)
+    held = torch.zeros(channels + MOST_ADDED, dtype=torch.bool, device=left.device)
     held[left_held.index] = True
     held[right_held.index] = True
     union = select(held[:channels])

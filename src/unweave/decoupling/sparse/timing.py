@@ -127,7 +127,7 @@ def _candidates(
     columns, rows = layer.begins_compact, gates is not None
     if len(values) > 1:
         columns = columns and held is not None and held.count < _NEARLY_ALL * held.channels
-        rows = gates is not None and float(gates.any(0).double().mean()) < _NEARLY_ALL
+        rows = gates is not None and int(gates.any(0).sum()) < _NEARLY_ALL * gates.shape[1]
     methods: list[Method] = ["rows"] if rows else []
     if columns:
         methods += ["columns", "both"] if rows else ["columns"]

@@ -7,24 +7,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unweave.decoupling.sparse.plan import Algorithm
-from unweave.decoupling.sparse.selection import Selection
+from unweave.decoupling.sparse.selection import MOST_ADDED, Selection
 
 
-_FILTERS_AT_ONCE = 64
+_PIECES_AT_ONCE = 1 << 14
 
 
 class GatheredWeights(nn.Module):
     """`weight` `[filters, channels, tall, wide]` in three memory orders. Gathering costs per piece: of what is stored as
     [filters, tall, wide, channels] a filter is one piece; of [tall, wide, channels, filters] a channel is `tall x wide`
-    of them; of [filters, channels, tall, wide] what one filter has on one channel. A filter of zeros stands at the end:
-    counts are rounded up with it.
+    of them; of [filters, channels, tall, wide] what one filter has on one channel. Filters of zeros stand at the end:
+    counts are rounded up with them.
     """
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
         self.filters, self.channels, self.tall, self.wide = weight.shape
         self.area = self.tall * self.wide
-        kernels = functional.pad(weight.detach(), (0, 0, 0, 0, 0, 0, 0, 1)).contiguous()
+        kernels = functional.pad(weight.detach(), (0, 0, 0, 0, 0, 0, 0, MOST_ADDED)).contiguous()
         self.register_buffer("kernels", kernels)
         self.register_buffer("by_filter", kernels.permute(0, 2, 3, 1).contiguous())
         self.register_buffer("by_channel", weight.detach().permute(2, 3, 1, 0).reshape(-1, self.filters).contiguous())
@@ -41,7 +41,7 @@ class GatheredWeights(nn.Module):
         if algorithm == "contiguous":
             if columns is not None:
                 return self._pieces(rows, columns)
-            return self.kernels[:-1] if rows is None else self.kernels.index_select(0, rows.index)
+            return self.kernels[: self.filters] if rows is None else self.kernels.index_select(0, rows.index)
         if columns is not None and self.area > 1:
             # Pieces of one element are slow to gather: these are longer, and put into order afterwards.
             return self._pieces(rows, columns).contiguous(memory_format=torch.channels_last)
@@ -63,7 +63,7 @@ class GatheredWeights(nn.Module):
         return self._pieces(rows, columns).view(len(rows.index), -1).t()
 
     def _of_filters(self, rows: Selection | None) -> Tensor:
-        return self.by_filter[:-1] if rows is None else self.by_filter.index_select(0, rows.index)
+        return self.by_filter[: self.filters] if rows is None else self.by_filter.index_select(0, rows.index)
 
     def _pieces(self, rows: Selection | None, columns: Selection) -> Tensor:
         """What some filters have on some channels. One look-up moves what is needed, once; two selections would move
@@ -73,9 +73,11 @@ class GatheredWeights(nn.Module):
         found = self.kernels.new_empty(len(index), width, self.tall, self.wide)
         flat, pieces = found.view(-1, self.area), self.kernels.view(-1, self.area)
         starts = (index * self.channels)[:, None]
-        for first in range(0, len(index), _FILTERS_AT_ONCE):
-            places = (starts[first : first + _FILTERS_AT_ONCE] + columns.places).view(-1)
-            torch.index_select(pieces, 0, places, out=flat[first * width :][: len(places)])
+        parts = -(-len(index) * width // _PIECES_AT_ONCE)
+        for some in starts.chunk(parts) if parts > 1 else (starts,):
+            places = (some + columns.places).view(-1)
+            torch.index_select(pieces, 0, places, out=flat[: len(places)])
+            flat = flat[len(places) :]
         return found
 
 
