@@ -73,10 +73,6 @@ class SparseConvolution(nn.Module):
             expand = functional.pad(controller.expand.weight.detach().t(), (0, MOST_ADDED))
             self.register_buffer("expand", expand.contiguous())
             self.register_buffer("expand_bias", functional.pad(controller.expand.bias.detach(), (0, MOST_ADDED), value=1))
-        self.reduce: Tensor
-        self.reduce_bias: Tensor
-        self.expand: Tensor
-        self.expand_bias: Tensor
         self.register_buffer("bias", functional.pad(bias.detach(), (0, MOST_ADDED)) if bias is not None else None)
         self.bias: Tensor | None
         self.single = self.together = Choice("dense")
@@ -103,13 +99,21 @@ class SparseConvolution(nn.Module):
         if not self.controlled:
             return None
         # Few operations: at one input each takes longer to begin than to compute. The mean is a sum, scaled within.
-        reduce = self.reduce if held is None else self.reduce.index_select(0, held.places)
+        reduce, reduce_bias, expand, expand_bias = self._controller()
+        if held is not None:
+            reduce = reduce.index_select(0, held.places)
         scale = 1 / (values.shape[2] * values.shape[3])
-        hidden = torch.addmm(self.reduce_bias, values.sum((2, 3)), reduce, alpha=scale).relu_()
-        gates = torch.addmm(self.expand_bias, hidden, self.expand) > 0
+        hidden = torch.addmm(reduce_bias, values.sum((2, 3)), reduce, alpha=scale).relu_()
+        gates = torch.addmm(expand_bias, hidden, expand) > 0
         if self.shared.executed is not None:
             self.shared.executed.empty[self.name] += int((~gates[:, : self.weights.filters].any(1)).sum())
         return gates
+
+    def _controller(self) -> tuple[Tensor, ...]:
+        """The controlling module's tensors; asked for one by one as attributes, modules find each of them slowly."""
+        own = self._buffers
+        found = tuple(own[name] for name in ("reduce", "reduce_bias", "expand", "expand_bias"))
+        return found  # type: ignore[return-value]
 
     def compute(
         self, values: Tensor, held: Selection | None, gates: Tensor | None, choice: Choice

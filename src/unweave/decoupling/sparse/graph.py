@@ -13,6 +13,7 @@ from unweave.decoupling.controlled import Controller
 from unweave.decoupling.layers import Layer
 from unweave.decoupling.sparse.convolution import Shared, SparseConvolution
 from unweave.decoupling.sparse.selection import add, concatenate, padded, widened
+from unweave.errors import CaptureError
 from unweave.network.graph import NetworkGraph, concrete_shape, gives_tensor, operation_name
 from unweave.network.operations import Effect, operation_of
 
@@ -28,16 +29,32 @@ def sparse_graph(
     ungrouped convolutions in the order they run.
 
     `folded` is the network without controlling modules, batch norms folded; `layers` its convolutions in graph order.
+
+    Raises
+    ------
+    CaptureError
+        If the norm of a controlled convolution was not folded into it.
     """
     rewriting = _Rewriting(folded, shared)
     names = iter(layers)
     for node in folded.graph.nodes:
         if node.op == "call_function" and operation_name(node) == "conv2d":
-            name = next(names).convolution
-            rewriting.convolution(node, name, controllers.get(name))
+            layer = next(names)
+            if layer.convolution in controllers and layer.norm is not None:
+                _check_folded(node, layer)
+            rewriting.convolution(node, layer.convolution, controllers.get(layer.convolution))
         else:
             rewriting.other(node)
     return rewriting.module(), list(rewriting.convolutions.values())
+
+
+def _check_folded(node: fx.Node, layer: Layer) -> None:
+    """A norm behind the gates would make the channels that were not computed non-zero."""
+    if any(operation_name(user) == "batch_norm" for user in node.users):
+        raise CaptureError(
+            f"the norm {layer.norm} could not be folded into the convolution {layer.convolution}, so its filters cannot "
+            "be left out; use the decoupled network itself"
+        )
 
 
 class _Rewriting:
