@@ -72,7 +72,9 @@ class SparseConvolution(nn.Module):
             self.register_buffer("reduce_bias", controller.reduce.bias.detach().clone())
             expand = functional.pad(controller.expand.weight.detach().t(), (0, MOST_ADDED))
             self.register_buffer("expand", expand.contiguous())
-            self.register_buffer("expand_bias", functional.pad(controller.expand.bias.detach(), (0, MOST_ADDED), value=1))
+            self.register_buffer(
+                "expand_bias", functional.pad(controller.expand.bias.detach(), (0, MOST_ADDED), value=1)
+            )
         self.register_buffer("bias", functional.pad(bias.detach(), (0, MOST_ADDED)) if bias is not None else None)
         self.bias: Tensor | None
         self.single = self.together = Choice("dense")
@@ -147,7 +149,9 @@ class SparseConvolution(nn.Module):
         assert output is not None
         return output
 
-    def _convolve(self, values: Tensor, held: Selection | None, selected: Selection | None, algorithm: Algorithm) -> Tensor:
+    def _convolve(
+        self, values: Tensor, held: Selection | None, selected: Selection | None, algorithm: Algorithm
+    ) -> Tensor:
         bias = self.bias
         if bias is not None:
             bias = bias[: self.weights.filters] if selected is None else bias.index_select(0, selected.index)

@@ -52,8 +52,8 @@ def _check_folded(node: fx.Node, layer: Layer) -> None:
     """A norm behind the gates would make the channels that were not computed non-zero."""
     if any(operation_name(user) == "batch_norm" for user in node.users):
         raise CaptureError(
-            f"the norm {layer.norm} could not be folded into the convolution {layer.convolution}, so its filters cannot "
-            "be left out; use the decoupled network itself"
+            f"the norm {layer.norm} could not be folded into the convolution {layer.convolution}, so its filters "
+            "cannot be left out; use the decoupled network itself"
         )
 
 

@@ -20,8 +20,8 @@ groups  as `both`, separately for every set of inputs that select the same filte
 """
 
 Algorithm = Literal["channels_last", "contiguous", "product"]
-"""By what a convolution is computed: the backend's convolution with input and weight in one of two memory orders, or one
-matrix product."""
+"""By what a convolution is computed: the backend's convolution with input and weight in one of two memory orders, or
+one matrix product."""
 
 Batches = Literal["together", "each"]
 """Whether the inputs of a batch go through the network together, or one after the other."""

@@ -9,9 +9,11 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def windows(values: Tensor, kernel: tuple[int, int], settings: Mapping[str, Any], *, by_channel: bool = False) -> Tensor:
+def windows(
+    values: Tensor, kernel: tuple[int, int], settings: Mapping[str, Any], *, by_channel: bool = False
+) -> Tensor:
     """`[batch, tall, wide, *window]`, a view where it can be: what the kernel sees at every position of the output, by
-    position and channel, or by channel and position. `settings`: stride, padding and dilation, as those of a convolution.
+    position and channel, or by channel and position. `settings`: stride, padding and dilation, as a convolution's.
 
     In channels-last order what one row of the kernel sees is one piece of memory.
     """
@@ -31,9 +33,8 @@ def windows(values: Tensor, kernel: tuple[int, int], settings: Mapping[str, Any]
 
 
 def product(seen: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
-    """`[batch, filters, tall, wide]` from `windows` and a matrix `[window, filters]`: in channels-last order, or for one
-    input and a matrix that is stored filter by filter in contiguous order.
-    """
+    """`[batch, filters, tall, wide]` from `windows` and a matrix `[window, filters]`: in contiguous order for one input
+    and a matrix that is stored filter by filter, else in channels-last order."""
     batch, tall, wide = seen.shape[:3]
     flat = seen.reshape(-1, len(matrix))
     # The bias is added afterwards: in the product itself it costs a sixth of its time.

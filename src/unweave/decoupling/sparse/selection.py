@@ -49,8 +49,8 @@ def select(union: Tensor) -> Selection | None:
 
 
 def select_extended(union: Tensor) -> Selection | None:
-    """As `select`, of `[channels + MOST_ADDED]` which ends in as many that are true: what rounding adds is among what is
-    found, and need not be made."""
+    """As `select`, of `[channels + MOST_ADDED]` which ends in as many that are true: what rounding adds is among what
+    is found, and need not be made."""
     found, channels = union.nonzero().view(-1), len(union) - MOST_ADDED
     count = len(found) - MOST_ADDED
     if count == channels:

@@ -11,7 +11,7 @@ from torch import Tensor, fx
 
 from unweave.decoupling.sparse.convolution import Shared, SparseConvolution
 from unweave.decoupling.sparse.plan import Algorithm, Batches, Choice, Method, Plan
-from unweave.decoupling.sparse.selection import Selection, add, widened
+from unweave.decoupling.sparse.selection import Selection, add
 
 _REPEATS = 3
 _ROUNDS = 2
@@ -65,10 +65,8 @@ def _choices(
             shared.watch = None
         best = {one.name: _fastest(seconds[one.name], ()) for one in convolutions}
         if number == 0:
-            full = ("dense", "columns", "groups")
-            compact = {
-                one.name: _fastest(seconds[one.name], full if one.ends_compact else ()) for one in convolutions
-            }
+            full: list[Method] = ["dense", "columns", "groups"]
+            compact = {one.name: _fastest(seconds[one.name], full if one.ends_compact else ()) for one in convolutions}
     ways = [best, compact, {one.name: Choice("dense") for one in convolutions}]
     return ways[_fastest_way(module, convolutions, ways, batches)], seconds
 
@@ -120,9 +118,7 @@ def _stopwatch(
     return watch
 
 
-def _candidates(
-    layer: SparseConvolution, values: Tensor, held: Selection | None, gates: Tensor | None
-) -> list[Choice]:
+def _candidates(layer: SparseConvolution, values: Tensor, held: Selection | None, gates: Tensor | None) -> list[Choice]:
     """What can pay, and is not the same as another candidate. For one input it is the same for every input."""
     columns, rows = layer.begins_compact, gates is not None
     if len(values) > 1:

@@ -9,15 +9,14 @@ from torch.nn import functional
 from unweave.decoupling.sparse.plan import Algorithm
 from unweave.decoupling.sparse.selection import MOST_ADDED, Selection
 
-
 _PIECES_AT_ONCE = 1 << 14
 
 
 class GatheredWeights(nn.Module):
-    """`weight` `[filters, channels, tall, wide]` in three memory orders. Gathering costs per piece: of what is stored as
-    [filters, tall, wide, channels] a filter is one piece; of [tall, wide, channels, filters] a channel is `tall x wide`
-    of them; of [filters, channels, tall, wide] what one filter has on one channel. Filters of zeros stand at the end:
-    counts are rounded up with them.
+    """`weight` `[filters, channels, tall, wide]` in three memory orders. Gathering costs per piece: of what is stored
+    as [filters, tall, wide, channels] a filter is one piece; of [tall, wide, channels, filters] a channel is
+    `tall x wide` of them; of [filters, channels, tall, wide] what one filter has on one channel. Filters of zeros stand
+    at the end: counts are rounded up with them.
     """
 
     def __init__(self, weight: Tensor) -> None:
