@@ -21,18 +21,18 @@ from unweave.decoupling.training.losses import Weights
 from unweave.decoupling.training.settings import SETTINGS
 from unweave.zoo.digits import train_digits_network
 
-CHOSEN = {"mutual_information": 0.5, "divergence": 0.1, "sparsity": 0.03, "controller_rate": 5.0, "start": 2.0}
+CHOSEN = {"mutual_information": 0.3, "divergence": 0.05, "sparsity": 0.05, "controller_rate": 20.0, "start": 2.0}
 CHANGES = (
     {},
     {"mutual_information": 0.0},
-    {"mutual_information": 0.02},
+    {"mutual_information": 0.03},
     {"mutual_information": 1.0},
     {"divergence": 0.0},
     {"divergence": 0.5},
-    {"sparsity": 0.003},
-    {"sparsity": 0.1},
+    {"sparsity": 0.005},
+    {"sparsity": 0.2},
     {"controller_rate": 1.0},
-    {"controller_rate": 20.0},
+    {"controller_rate": 5.0},
     {"start": 1.0},
 )
 

@@ -105,9 +105,9 @@ SETTINGS = {
         epochs=10,
         batch=64,
         rate=0.02,
-        controller_rate=5.0,
+        controller_rate=20.0,
         recalibrate=2048,
-        weights=Weights(mutual_information=0.5, divergence=0.1, sparsity=0.03),
+        weights=Weights(mutual_information=0.3, divergence=0.05, sparsity=0.05),
     ),
 }
 """ECCV section 4.1 gives epochs, batch, rate and its decay of the first three; the rest is our choice."""
