@@ -2,7 +2,7 @@
 
     python -m benchmarks.decoupled resnet20 --work work/resnet20 --keep 0.4 0.5 0.6 0.7 0.8 --epochs 10
 
-Each is measured after its last epoch on the 5,000 last training images, which were held out, and on the 1,000 test
+Each is measured after its last epoch on the last 5,000 training images, which were held out, and on the 1,000 test
 images, against the given network and against the same network fine-tuned with the same images, epochs, batches, rates
 and augmentation. What benchmarks.baselines measured with that budget is put into the same summary and figure. The same
 command again goes on; with --figure alone the summary and the figure are made from what is there.
@@ -102,7 +102,7 @@ def figure_of(summary: dict[str, Any]) -> Figure:
     figure = Figure(figsize=(9.5, 4.2), layout="constrained")
     figure.suptitle(f"Accuracy and cost of {summary['network']}", x=0.01, ha="left", fontsize=11, fontweight="bold")
     whole = summary["original_multiply_accumulates"] / 1e6
-    panels = {"held_out": "5,000 held-out training images", "test": "1,000 test images"}
+    panels = {"held_out": f"{summary['held_out']:,} held-out training images", "test": "1,000 test images"}
     for axes, (part, title) in zip(figure.subplots(1, 2), panels.items(), strict=True):
         lines: dict[str, list[tuple[float, float]]] = {name: [] for name in COLOURS}
         for one in summary["decoupled"].values():
@@ -169,6 +169,7 @@ def main() -> None:
         "network": arguments.network,
         "settings": settings.record(),
         "budget": budget,
+        "held_out": len(parts.held_out),
         "original_multiply_accumulates": multiply_accumulates(parts.network, parts.example),
         "original_top1_percent": {which: top1(hits) for which, hits in before.items()},
         "fine_tuned_original_points_above_given": paired(before["fine_tuned"], before["given"]),

@@ -53,6 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("network", choices=NETWORKS)
     parser.add_argument("--work", type=Path, required=True, help="folder that an interrupted run goes on from")
     parser.add_argument("--train", type=int, default=22_500, help="training images, the first so many of 45,000")
+    parser.add_argument("--held-out", type=int, default=_HELD_OUT, help="of the last 5,000, the last so many")
     parser.add_argument("--settings", default="fine-tune", help="named settings of unweave.fit")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--batch", type=int)
@@ -95,15 +96,17 @@ def budget_of(settings: FitSettings, train: int) -> dict[str, Any]:
 
 
 class Parts:
-    """A network with its training images, 5,000 held-out ones, and the 1,000 test images."""
+    """A network with its training images, held-out ones, and the 1,000 test images."""
 
-    def __init__(self, name: str, train: int, device: str) -> None:
+    def __init__(self, name: str, train: int, held_out: int, device: str) -> None:
+        if not 2 <= held_out <= _HELD_OUT:
+            sys.exit(f"--held-out must be from 2 to {_HELD_OUT}, found {held_out}")
         if not 2 <= train <= _TRAINED_FROM:
             sys.exit(f"--train must be from 2 to {_TRAINED_FROM}, found {train}")
         self.network = getattr(user_networks(), name)()
         whole, self.test = data_of(name)
         self.train = labelled(Subset(whole.dataset, range(train)))
-        self.held_out = labelled(Subset(whole.dataset, range(len(whole) - _HELD_OUT, len(whole))))
+        self.held_out = labelled(Subset(whole.dataset, range(len(whole) - held_out, len(whole))))
         self.device = torch.device(device)
         self.example = self.train.images([0, 1])
         self._kept: dict[str, TrainingImages] = {}
@@ -274,7 +277,8 @@ def originals(parts: Parts, settings: FitSettings, arguments: argparse.Namespace
         save_weights(tuned, arguments.checkpoints / f"fine_tuned_{arguments.network}{arguments.label}.safetensors")
         return {"given": packed(given), "fine_tuned": packed(parts.hits(tuned))}
 
-    asked = {"network": arguments.network, "budget": budget_of(settings, len(parts.train))}
+    budget = budget_of(settings, len(parts.train))
+    asked = {"network": arguments.network, "budget": budget, "held_out": len(parts.held_out)}
     found = once(arguments.work / "original.json", asked, make)
     return {which: unpacked(text, parts) for which, text in found.items()}
 
@@ -287,4 +291,4 @@ def started(arguments: argparse.Namespace) -> tuple[FitSettings, Parts]:
     except UnweaveError as error:
         sys.exit(str(error))
     arguments.work.mkdir(parents=True, exist_ok=True)
-    return settings, Parts(arguments.network, arguments.train, arguments.device)
+    return settings, Parts(arguments.network, arguments.train, arguments.held_out, arguments.device)

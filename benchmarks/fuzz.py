@@ -10,6 +10,7 @@ line in this process, some through processes of their own. A single one again: `
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 import time
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=10, help="inputs through the command line, each in its own")
     parser.add_argument("--surface", help="one input of this surface, kept in the folder whose name is printed")
     parser.add_argument("--number", type=int, default=0)
+    parser.add_argument("--only", help="inputs of these surfaces alone, names by comma; nothing is kept")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.surface:
@@ -39,21 +41,28 @@ def main() -> None:
         return
     begun = time.monotonic()
     judged: list[Judged] = []
-    typed = [surface for surface in SURFACES if surface.command is not None]
+    wanted = None if arguments.only is None else arguments.only.split(",")
+    surfaces = [surface for surface in SURFACES if wanted is None or surface.name in wanted]
+    if not surfaces:
+        parser.error(f"no surface {arguments.only}; there are: {', '.join(surface.name for surface in SURFACES)}")
+    typed = [surface for surface in surfaces if surface.command is not None]
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        for door, count, surfaces, through in (
-            ("function", arguments.count, SURFACES, judge),
+        for door, count, entered, through in (
+            ("function", arguments.count, surfaces, judge),
             ("command", arguments.commands, typed, judge_command),
             ("process", arguments.processes, typed, judge_process),
         ):
-            for surface, number in inputs(count, SEED, surfaces):
+            for surface, number in inputs(count, SEED, entered) if entered else ():
                 found = through(surface, number, SEED, root)
                 judged.append(found)
                 if found.outcome == "finding":
                     sys.stderr.write(f"{door}: {found}\n")
             print(f"{count} inputs by {door}, {time.monotonic() - begun:.0f} s")
-    keep("fuzz", summary(judged, time.monotonic() - begun))
+    if wanted is None:
+        keep("fuzz", summary(judged, time.monotonic() - begun))
+    else:
+        print(json.dumps(summary(judged, time.monotonic() - begun), indent=1))
 
 
 def show(name: str, number: int) -> None:

@@ -1,4 +1,5 @@
-"""Writes the tables of `docs/measured.md` and the pictures in `docs/images/` from `benchmarks/results/`.
+"""Writes the tables of `docs/measured.md` and `docs/decoupling.md`, and pictures in `docs/images/`, from
+`benchmarks/results/`.
 
 python -m benchmarks.pages
 """
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import decoupling_tables
 from benchmarks.common import RESULTS
 from unweave.tables import Table
 from unweave.views.plots import plot_accuracy, plot_elbow, plot_specificity
@@ -150,20 +152,31 @@ def _draw_trajectory(curves: dict[str, Any]) -> Any:
     return figure
 
 
-def main() -> None:
-    page = DOCS / "measured.md"
+def fill(page: Path, sections: dict[str, list[str]]) -> None:
+    """Put lines between the page's marks of each section."""
     text = page.read_text()
-    for name, lines in (
-        ("sub-architectures", sub_architectures()),
-        ("similarity", similarity_lines()),
-        ("trajectory", trajectory()),
-        ("speed", speed()),
-        ("memory", memory()),
-    ):
+    for name, lines in sections.items():
         begin, end = f"<!-- {name} begins -->", f"<!-- {name} ends -->"
         before, after = text.split(begin)[0], text.split(end)[1]
         text = before + begin + "\n\n" + "\n".join(lines) + "\n\n" + end + after
     page.write_text(text)
+
+
+def main() -> None:
+    fill(
+        DOCS / "measured.md",
+        {
+            "sub-architectures": sub_architectures(),
+            "similarity": similarity_lines(),
+            "trajectory": trajectory(),
+            "speed": speed(),
+            "memory": memory(),
+            "curve": decoupling_tables.curve(results("decoupled_curve_resnet20.json")),
+            "sparse": decoupling_tables.sparse(results("sparse.json")),
+            "route": decoupling_tables.route(results("route.json")),
+        },
+    )
+    fill(DOCS / "decoupling.md", {"loss weights": decoupling_tables.loss_weights(results("loss_weights.json"))})
     pictures()
 
 

@@ -2,30 +2,25 @@
 
 import json
 import pickle
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from safetensors.numpy import save_file
-from torch.utils.data import Dataset
 
 from tests import odd_files
 from tests.damages import BYTES, CODE, JSON, PLACES, json_changed
+from tests.hostile_inputs import INPUTS
 from tests.paths.made import animals
-from tests.tiny import TinyPlain, labelled_noise
+from tests.surfaces import USER_FILE, Images, Surface, prepared, write_inputs
 from unweave.data.cifar import cifar
 from unweave.data.folders import first_picture, image_folder, read_class_list
 from unweave.data.labelled import labelled
 from unweave.data.preprocessing import Preprocessing
 from unweave.paths import Paths
-from unweave.pipeline.inputs import Inputs
 from unweave.pipeline.rows import read_groups
 from unweave.runs.folder import RunFolder
-from unweave.search.preparation import prepare
 from unweave.search.search import Search
 from unweave.search.settings import Settings
 from unweave.search.targets import make_targets
@@ -36,53 +31,6 @@ FOUND = "file"
 UNIT = Preprocessing("unit", 8)
 CLASSES = [{"index": i, "wnid": f"n{i}", "name": f"class {i}"} for i in range(3)]
 GROUPS = {"even": [0, "class 2"], "odd": ["1"]}
-USER_FILE = """
-import torch
-from tests.hostile import Images
-from tests.tiny import TinyPlain
-
-
-def network():
-    torch.manual_seed(0)
-    return TinyPlain().randomised()
-
-
-def images():
-    return Images()
-"""
-
-
-@dataclass(frozen=True, eq=False)
-class Surface:
-    """`write` makes the intact input in a folder; `victims` are the patterns of its files that are damaged; `use` does
-    with it what a user does, and so does `command` on the command line. `weight`: how many inputs are of this kind,
-    against 1 of others; those that take long have less."""
-
-    name: str
-    write: Callable[[Path], None]
-    victims: Sequence[str]
-    damages: Mapping[str, Callable]
-    use: Callable[[Path], object]
-    command: Callable[[Path], list[str]] | None = None
-    weight: float = 1.0
-
-
-class Images(Dataset):
-    """Twelve labelled images with class names; reading more than `most` of them is interrupted, as by the keyboard."""
-
-    def __init__(self, most=None):
-        self.images, labels = labelled_noise(12).tensors
-        self.targets, self.classes, self.most = labels.tolist(), [f"class {i}" for i in range(3)], most
-
-    def __len__(self):
-        return len(self.targets)
-
-    def __getitem__(self, position):
-        if self.most is not None:
-            self.most -= 1
-            if self.most < 0:
-                raise KeyboardInterrupt
-        return self.images[position], self.targets[position]
 
 
 def _look_at_paths(folder):
@@ -203,17 +151,10 @@ def _pictures_and_network(folder):
 _SETTINGS = Settings(objective="concept-path", beta=0.1, passes=3, rate=1.0, keep_activations=False, threads=1)
 
 
-@cache
-def _prepared():
-    torch.manual_seed(0)
-    network = TinyPlain().randomised()
-    return network, prepare(network, labelled(Images()), "block", None, None)
-
-
 def _searching(folder, images):
-    network, prepared = _prepared()
+    network, ready = prepared()
     search = Search(network, labelled(images), "block", _SETTINGS, folder=RunFolder(folder / "run"))
-    search.prepared = prepared
+    search.prepared = ready
     return search
 
 
@@ -221,28 +162,21 @@ def _interrupted_run(folder):
     try:
         _searching(folder, Images(most=12 + 12 + 6)).run()
     except KeyboardInterrupt:
-        _write_inputs(folder)
+        write_inputs(folder)
         return
     raise AssertionError("the run was not interrupted")
 
 
 def _finished_run(folder):
     _searching(folder, Images()).run()
-    _write_inputs(folder)
-
-
-def _write_inputs(folder):
-    (folder / "mine.py").write_text(USER_FILE)
-    file = folder / "mine.py"
-    inputs = Inputs(f"{file}:network", f"{file}:images", f"{file}:images")
-    RunFolder(folder / "run").write_inputs({"inputs": inputs.as_settings(), "seed": 0})
+    write_inputs(folder)
 
 
 @cache
 def _uninterrupted():
-    network, prepared = _prepared()
+    network, ready = prepared()
     search = Search(network, labelled(Images()), "block", _SETTINGS)
-    search.prepared = prepared
+    search.prepared = ready
     return search.run()
 
 
@@ -363,4 +297,5 @@ SURFACES = [
         _analyse,
         weight=0.4,
     ),
+    *INPUTS,
 ]

@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from tests.damages import changed, json_text
+from unweave.decoupling.tensor_file import SCHEMA_VERSION, write_tensors
 from unweave.files import canonical_json
 from unweave.paths.format import content_digest
 
@@ -42,6 +43,27 @@ def sealed(file, numbers):
         save_file(tensors, file, metadata={"unweave": text})
     except (TypeError, ValueError):  # what cannot be spelled canonically has no digest
         file.write_bytes(json_text(header).encode())
+
+
+def tensors_sealed(file, numbers):
+    """A file of a decoupled network or of its training, changed, with the digest that belongs to it."""
+    with safe_open(file, framework="pt") as opened:
+        header = json.loads(opened.metadata()["unweave"])
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping
+    kind, version = header.pop("kind"), header.pop("schema_version")
+    del header["digest"]
+    name = numbers.choice(sorted(tensors))
+    if numbers.random() < 0.5:
+        header = changed(header, numbers)
+    elif numbers.random() < 0.5:
+        del tensors[name]
+    else:
+        tensors[name] = tensors[name].new_zeros(numbers.choice([(0,), (3, 1), ()]))
+    try:
+        assert version == SCHEMA_VERSION
+        write_tensors(file, kind, header, tensors)
+    except (TypeError, ValueError):  # what cannot be spelled canonically has no digest
+        file.write_bytes(json_text(header).encode("utf-8", "surrogatepass"))
 
 
 def size_declared(file, numbers):
@@ -150,6 +172,7 @@ def npy_header(file, numbers):
 
 
 SAFETENSORS = {"header changed": header_changed}
+TENSORS = {"header changed": header_changed, "sealed": tensors_sealed}
 PATHS = {"header changed": header_changed, "sealed": sealed}
 PICTURES = {"size declared": size_declared, "another kind": another_kind}
 FOLDERS = {"renamed": renamed, "looped": looped, "nested": nested, "folder emptied": folder_emptied}

@@ -1,12 +1,35 @@
 """`unweave decouple` on the demo's network and digits."""
 
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 
 from unweave.decoupling.training.folder import TrainingFolder
 
 SHORT = ("--epochs", "1", "--batch", "64", "--keep", "0.5")
+
+
+UNFIT = """
+def flat():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+
+def another():
+    made = three()
+    made[0].bias.data += 1
+    return made
+
+
+def strangers():
+    return TensorDataset(images().tensors[0], images().tensors[1] + 1)
+
+
+def blank():
+    return TensorDataset(images().tensors[0] / 0, images().tensors[1])
+"""
 
 
 def decouple(unweave, user_file, out, *more):
@@ -21,6 +44,7 @@ def user_file(user_file):
         file.write("\n\ndef three():\n    torch.manual_seed(0)\n    return nn.Sequential(")
         file.write("nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 8, 3), nn.ReLU(), nn.Conv2d(8, 6, 3), nn.ReLU(),")
         file.write("nn.Flatten(), nn.Linear(24, 10))\n")
+        file.write(UNFIT)
     return user_file
 
 
@@ -55,11 +79,72 @@ def test_the_same_command_goes_on_and_a_finished_one_is_read(unweave, user_file,
     assert all((tmp_path / "run").as_posix() in file for file in found["files"])
 
 
-def test_a_changed_option_is_refused_by_name(unweave, user_file, tmp_path):
+def test_a_changed_option_or_network_is_refused_by_name(unweave, user_file, tmp_path):
     decouple(unweave, user_file, tmp_path / "run")
     ran = decouple(unweave, user_file, tmp_path / "run", "--sparsity", "0.5")
     assert ran.status == 2
     assert "weights.sparsity = 0.02, this call has 0.5" in ran.err
+    ran = decouple(unweave, user_file, tmp_path / "run", "--keep", "0.7")
+    assert ran.status == 2
+    assert "was begun with keep = 0.5, this call has 0.7" in ran.err
+    typed = (f"{user_file}:another", f"{user_file}:images", "--validation", "digits", "--out", tmp_path / "run")
+    ran = unweave("decouple", *typed, *SHORT)
+    assert ran.status == 2
+    assert "this is another network than the training in" in ran.err
+    assert "first difference at 'network.0.bias'" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("network", "data", "message"),
+    [
+        ("flat", "images", "no 2-D convolutions"),
+        ("three", "strangers", "the training labels go up to 10, the network has 10 class scores (0 to 9)"),
+        ("three", "blank", "the loss became NaN or infinite in epoch 1, step 1 of 1, "),
+    ],
+)
+def test_networks_and_data_that_do_not_fit_are_one_line_and_leave_no_folder(
+    unweave, user_file, tmp_path, network, data, message
+):
+    out = tmp_path / "run"
+    ran = unweave("decouple", f"{user_file}:{network}", f"{user_file}:{data}", "--out", out, *SHORT)
+    assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert message in ran.err
+    assert not out.exists()
+
+
+KILLED = """
+import os, signal, sys
+from unweave.cli import main
+from unweave.decoupling.training.trainer import Trainer
+
+step, steps = Trainer.step, iter(range({steps}))
+
+
+def dying(*arguments):
+    if next(steps, None) is None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(*arguments)
+
+
+Trainer.step = dying
+sys.argv = {typed}
+main.run()
+"""
+
+
+def test_killed_in_the_middle_of_an_epoch_the_same_command_goes_on_to_the_same_bytes(unweave, user_file, tmp_path):
+    longer = ("--epochs", "3", "--batch", "8", "--keep", "0.5")  # five steps an epoch
+    typed = ["decouple", f"{user_file}:three", f"{user_file}:images", *longer, "--out"]
+    script = KILLED.format(steps=7, typed=["unweave", *typed, str(tmp_path / "killed")])
+    killed = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert len(TrainingFolder(tmp_path / "killed").load()[0]["epochs"]) == 1
+    for name in ("killed", "whole"):
+        ran = unweave(*typed, tmp_path / name)
+        assert ran.status == 0, ran.err
+    killed, whole = (TrainingFolder(tmp_path / name) for name in ("killed", "whole"))
+    assert killed.last_file.read_bytes() == whole.last_file.read_bytes()
+    assert killed.checkpoint_file.read_bytes() == whole.checkpoint_file.read_bytes()
 
 
 def test_a_dry_run_says_what_it_takes_and_writes_nothing(unweave, user_file, tmp_path):

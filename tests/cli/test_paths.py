@@ -69,6 +69,18 @@ def test_the_same_call_again_writes_the_same_and_another_is_refused(unweave, run
     assert (out / "paths.safetensors").read_bytes() == before
 
 
+@pytest.mark.filterwarnings("always:no filter is selected")
+def test_a_layer_that_selects_no_filter_is_counted_and_said(unweave, run, tmp_path):
+    folder = TrainingFolder(run)
+    net = decouple(result_in_file(folder.read_inputs()["inputs"]["model"]), torch.zeros(2, 1, 8, 8))
+    torch.nn.init.constant_(net.controlled["2"].controller.expand.bias, -1.0)
+    net.save(folder.last_file)
+    ran = unweave("paths", run, "digits", "--out", tmp_path / "out", "--limit", 5, "--json")
+    assert ran.status == 0, ran.err
+    assert json.loads(ran.out)["inputs_without_filters"] == {"network.2/mul:0": 5}
+    assert "unweave: warning: no filter is selected in network.2/mul:0 for 5 of 5 inputs" in ran.err
+
+
 def test_masks_alone_take_less_space(unweave, run, tmp_path):
     assert unweave("paths", run, "digits", "--out", tmp_path / "out", "--limit", 4, "--no-scores").status == 0
     assert Paths.load(tmp_path / "out" / "paths.safetensors").scores is None

@@ -1,5 +1,7 @@
 """Figures of inputs show their tables' numbers, and say how to read them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -64,8 +66,38 @@ def test_inputs_of_unknown_class_are_drawn_apart():
     assert len(figure.axes[0].collections[0].get_offsets()) == 3
 
 
-def test_a_map_of_many_classes_has_no_legend():
-    assert legend_of(plot_embedding(map_of(31))) == []
+def boxes(texts):
+    return [text.get_window_extent() for text in texts]
+
+
+def apart(found):
+    return not any(one.overlaps(other) for number, one in enumerate(found) for other in found[:number])
+
+
+@pytest.mark.parametrize("classes", [10, 20, 21, 100])
+def test_no_name_covers_another_or_leaves_the_page(classes):
+    figure = plot_embedding(map_of(classes, unknown=1))
+    figure.draw_without_rendering()
+    legend = boxes(figure.legends[0].get_texts())
+    assert len(legend) == classes + 1
+    assert apart(legend)
+    assert apart(boxes(figure.axes[0].texts))
+    assert all(figure.bbox.contains(*corner) for box in legend for corner in (box.min, box.max))
+    assert not any(box.overlaps(figure.axes[0].bbox) for box in legend)
+    assert not any(box.overlaps(figure._supxlabel.get_window_extent()) for box in legend)
+
+
+def test_of_names_in_one_place_the_largest_class_s_is_on_the_map():
+    crowded = replace(map_of(3), coordinates=np.zeros((6, 2)), labels=np.array([0, 1, 1, 1, 2, 2]))
+    figure = plot_embedding(crowded)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["class $1$"]
+    assert legend_of(figure) == [f"class ${c}$" for c in range(3)]
+
+
+def test_a_map_of_more_classes_than_looks_says_that_it_has_no_legend():
+    figure = plot_embedding(map_of(101))
+    assert legend_of(figure) == []
+    assert "no legend, because there are more than 100" in all_text(figure).replace("\n", " ")
 
 
 def test_the_map_says_its_scores_and_how_it_was_made():

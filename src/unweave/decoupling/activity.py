@@ -46,7 +46,7 @@ def _through(node: fx.Node, sources: list[Activity], computed: set[fx.Node], bat
     if effect is Effect.CONCATENATE:
         return _concatenated(node, sources, computed, batch)
     if effect is Effect.PAD:
-        return _padded(node, sources[0])
+        return _padded(node, sources[0], batch)
     if name == "slice":
         return _sliced(node, sources[0])
     return None
@@ -84,11 +84,15 @@ def _concatenated(node: fx.Node, sources: list[Activity], computed: set[fx.Node]
     return torch.cat([part.to(device) for part in parts], 1)
 
 
-def _padded(node: fx.Node, source: Activity) -> Activity:
+def _padded(node: fx.Node, source: Activity, batch: int) -> Activity:
     """Padding with zeros; six widths reach the channels, which are new zeros on either side."""
     widths = _listed(node.args[1])
     value = node.args[3 if operation_name(node) == "pad" else 2 :][:1]
     constant = operation_name(node) == "constant_pad_nd" or node.args[2:3] in ((), ("constant",))
+    if source is None and len(widths) == 6:
+        shape = concrete_shape(node.all_input_nodes[0])
+        assert shape is not None
+        source = torch.ones(batch, shape[1], dtype=torch.bool)
     if source is None or len(widths) > 6 or not constant or value not in ((), (None,), (0,)):
         return source if len(widths) <= 4 and not constant else None
     before, after = (widths[4], widths[5]) if len(widths) == 6 else (0, 0)

@@ -52,11 +52,16 @@ def load_decoupled(
         recorded, saved, logits = header["keep"], header["made_of"], header["logits"]
     except KeyError as error:
         raise RunError(f"{file} is damaged (no {error}); remove it, and make it again") from error
+    if not isinstance(recorded, float | int | None) or not isinstance(logits, str | int | None):
+        raise RunError(f"{file} is damaged (keep or logits); remove it, and make it again")
     if keep not in (_SAVED, recorded):
         raise MismatchError(f"{file} holds a network of keep = {_said(recorded)}, {_said(keep)} was asked for")
     net = decouple(network, example, recorded, logits=logits)
     _check_made_of(_made_of(net), saved, file)
-    net.load_state_dict(state)
+    try:
+        net.load_state_dict(state)
+    except RuntimeError as error:
+        raise RunError(f"{file} is damaged (not the tensors that it lists); remove it, and make it again") from error
     return net
 
 
@@ -73,12 +78,12 @@ def _made_of(net: DecoupledNetwork) -> dict[str, Any]:
 
 
 def _check_made_of(ours: dict[str, Any], theirs: Any, file: str | Path) -> None:
-    if not isinstance(theirs, dict):
+    if not isinstance(theirs, dict) or not all(isinstance(theirs.get(part), dict) for part in ("layers", "tensors")):
         raise RunError(f"{file} is damaged (no layers); remove it, and make it again")
     if ours["digest"] == theirs.get("digest"):
         return
     for part in ("layers", "tensors"):
-        here, there = ours[part], theirs.get(part) or {}
+        here, there = ours[part], theirs[part]
         for name in [*here, *there]:
             if here.get(name) != there.get(name):
                 raise MismatchError(
@@ -89,6 +94,6 @@ def _check_made_of(ours: dict[str, Any], theirs: Any, file: str | Path) -> None:
 
 
 def _said(value: object) -> str:
-    if isinstance(value, list):
-        return value[1] or f"controlled, with norm {_said(value[0])}"
+    if isinstance(value, list) and len(value) == 2:
+        return str(value[1] or f"controlled, with norm {'none' if value[0] is None else value[0]}")
     return "none" if value is None else str(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def read_tensors(file: str | Path, kind: str) -> tuple[dict[str, Any], dict[str,
     RunError
         If it is missing, damaged, or something else.
     """
-    if not Path(file).is_file():
+    if not os.path.isfile(file):  # pathlib's own raises where a link's target has too long a name
         raise RunError(f"no file {file}")
     try:
         with safe_open(file, framework="pt") as opened:
@@ -66,7 +67,9 @@ def read_tensors(file: str | Path, kind: str) -> tuple[dict[str, Any], dict[str,
             raise ValueError("its content is not what was written")
     except RunError:
         raise
-    except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (
+        SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, RuntimeError
+    ) as error:  # fmt: skip
         reason = " ".join(str(error).split())
         raise RunError(f"{file} is damaged ({reason}); remove it, and make it again") from error
     return header, tensors
@@ -74,5 +77,6 @@ def read_tensors(file: str | Path, kind: str) -> tuple[dict[str, Any], dict[str,
 
 def _digest(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
     described = {name: [str(tensor.dtype), list(tensor.shape)] for name, tensor in tensors.items()}
-    contents = (tensors[name].reshape(-1).view(torch.uint8).numpy().data for name in sorted(tensors))
+    flat = (tensors[name].reshape(-1).view(torch.uint8).numpy() for name in sorted(tensors))
+    contents = (one.data if len(one) else b"" for one in flat)  # the memory of nothing has no bytes
     return digest(canonical_json(dict(header)), canonical_json(described), *contents)

@@ -12,6 +12,8 @@ from unweave.network.graph import NetworkGraph, copy_graph
 from unweave.network.sites import Site, nodes_of_sites
 
 aten = torch.ops.aten
+_CONVOLUTIONS = (aten.conv2d.default, aten.conv2d.padding)
+"""With padding as numbers, and as "same" or "valid"."""
 
 
 def fold_batch_norms(captured: NetworkGraph, sites: Sequence[Site] = ()) -> NetworkGraph:
@@ -28,7 +30,7 @@ def fold_batch_norms(captured: NetworkGraph, sites: Sequence[Site] = ()) -> Netw
     names = {mapping[node].name: captured.names[node.name] for node in mapping if node.name in captured.names}
     for norm in [node for node in graph.nodes if node.target is aten.batch_norm.default]:
         conv = norm.args[0]
-        foldable = isinstance(conv, fx.Node) and conv.target is aten.conv2d.default and len(conv.users) == 1
+        foldable = isinstance(conv, fx.Node) and conv.target in _CONVOLUTIONS and len(conv.users) == 1
         if not foldable or original[conv].name in kept or not _has_fixed_weights(conv, norm):
             continue
         weight, bias = _folded(tensors, conv, norm)
@@ -86,7 +88,7 @@ def channels_last(captured: NetworkGraph) -> NetworkGraph:
     convolved = {
         str(node.args[1].target)
         for node in captured.graph.nodes
-        if node.target is aten.conv2d.default and isinstance(node.args[1], fx.Node) and node.args[1].op == "get_attr"
+        if node.target in _CONVOLUTIONS and isinstance(node.args[1], fx.Node) and node.args[1].op == "get_attr"
     }
     tensors = {
         name: tensor.contiguous(memory_format=torch.channels_last) if name in convolved else tensor

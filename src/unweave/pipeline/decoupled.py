@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,8 +42,8 @@ def open_decoupled(
     """
     training = TrainingFolder(folder)
     inputs, seed = recorded_inputs(training)
-    file = training.last_file if last or not training.best_file.is_file() else training.best_file
-    if not file.is_file():
+    file = training.last_file if last or not os.path.isfile(training.best_file) else training.best_file
+    if not os.path.isfile(file):
         raise RunError(f"{folder} has no {file.name}: no epoch of unweave decouple was finished there")
     inputs = replace(inputs, train=data, validation=None, strict=strict)
     plain = inputs.network()

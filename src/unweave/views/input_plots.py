@@ -7,6 +7,7 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
+from matplotlib.transforms import Bbox
 
 from unweave.analysis.embedding import Embedding
 from unweave.tables import Table
@@ -21,7 +22,10 @@ CLASS_COLOURS = (
 """Told apart with any colour vision (Paul Tol's "muted" set); from the eleventh class on, with other markers."""
 _MARKERS = ("o", "^", "s", "v", "D", "P", "X", "<", ">", "*")
 _UNKNOWN = "#c8c8c8"
-_MOST_IN_LEGEND, _MOST_NAMED = 30, 12
+_MOST_IN_LEGEND = len(CLASS_COLOURS) * len(_MARKERS)
+"""With more classes, two would look the same."""
+_MOST_NAMED, _MOST_LARGE, _ROWS, _COLUMN_WIDTH = 12, 20, 34, 1.3
+"""Classes named on the map; in a legend of usual size; rows of a small one; inches that each column more takes."""
 
 
 def plot_filter_states(table: Table) -> Figure:
@@ -59,17 +63,24 @@ def plot_filter_states(table: Table) -> Figure:
 
 
 def plot_embedding(result: Embedding) -> Figure:
-    """The map of inputs' paths, a colour a class (ECCV Fig. 3). `result`: from `embedding`."""
+    """The map of inputs' paths, a colour a class (ECCV Fig. 3). `result`: from `embedding`.
+
+    A legend has the names of up to 100 classes; the largest of up to 12 are named on the map too, as far as no name
+    covers another.
+    """
     table = result.separation
     before = table["space"].index("PCA")
+    classes = len(result.class_names)
+    columns = 1 if not _MOST_LARGE < classes <= _MOST_IN_LEGEND else -(-(classes + 1) // _ROWS)
     figure, axes = new_figure(
-        7.2,
+        7.2 + (columns - 1) * _COLUMN_WIDTH,
         5.4,
         result.title,
         "How to read: each point is the path of one input; near ones select much the same filters. Distances between "
         "groups, and axes, mean nothing. Before the map was made (PCA), "
         f"{table['agreement_10'][before]:.0%} of the ten nearest paths were of an input's class, by chance "
-        f"{table['agreement_by_chance'][before]:.0%}; silhouette {table['silhouette'][before]:.2f}. {result.how}.",
+        f"{table['agreement_by_chance'][before]:.0%}; silhouette {table['silhouette'][before]:.2f}. {result.how}."
+        + (f" Classes have no legend, because there are more than {_MOST_IN_LEGEND}." * (classes > _MOST_IN_LEGEND)),
     )
     size = float(np.clip(9000 / len(result.labels), 4, 36))
     unknown = result.labels < 0
@@ -81,28 +92,42 @@ def plot_embedding(result: Embedding) -> Figure:
         colour = CLASS_COLOURS[number % len(CLASS_COLOURS)]
         marker = _MARKERS[number // len(CLASS_COLOURS) % len(_MARKERS)]
         axes.scatter(x, y, s=size, color=colour, marker=marker, linewidths=0, alpha=0.85, label=short(name, 18))
-    if len(result.class_names) <= _MOST_NAMED:
-        _name_groups(axes, result)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
-    if len(result.class_names) <= _MOST_IN_LEGEND:
-        legend = figure.legend(
-            loc="outside right center", frameon=False, fontsize=8, markerscale=max(1.0, 4 / size**0.5)
-        )
-        for text in legend.get_texts():
-            text.set_parse_math(False)
+    if classes <= _MOST_IN_LEGEND:
+        _add_legend(figure, columns, 8.0 if classes <= _MOST_LARGE else 6.5, size)
+    if classes <= _MOST_NAMED:
+        _name_groups(figure, axes, result)
     return figure
 
 
-def _name_groups(axes: Axes, result: Embedding) -> None:
-    """A class's name above the point of it that is most in its middle."""
+def _add_legend(figure: Figure, columns: int, text_size: float, point_size: float) -> None:
+    legend = figure.legend(
+        loc="outside right center",
+        ncols=columns,
+        columnspacing=0.8,
+        handletextpad=0.3,
+        labelspacing=0.5 if columns == 1 else 0.35,
+        frameon=False,
+        fontsize=text_size,
+        markerscale=max(1.0, text_size / 2 / point_size**0.5),
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def _name_groups(figure: Figure, axes: Axes, result: Embedding) -> None:
+    """A class's name above the point of it that is most in its middle, unless a larger class's name is there."""
     outline = [patheffects.withStroke(linewidth=3, foreground="white")]
-    for index, name in result.class_names.items():
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # places on the page are settled now
+    taken: list[Bbox] = []
+    for index in sorted(result.class_names, key=lambda one: -int((result.labels == one).sum())):
         points = result.coordinates[result.labels == index]
         middle = points[np.abs(points - np.median(points, 0)).sum(1).argmin()]
-        axes.annotate(
-            short(name, 18),
+        name = axes.annotate(
+            short(result.class_names[index], 18),
             middle,
             xytext=(0, 5),
             textcoords="offset points",
@@ -112,3 +137,8 @@ def _name_groups(axes: Axes, result: Embedding) -> None:
             path_effects=outline,
             parse_math=False,
         )
+        place = name.get_window_extent().padded(2)
+        if any(place.overlaps(other) for other in taken):
+            name.remove()
+        else:
+            taken.append(place)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,10 +12,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unweave.decoupling.controlled import Controller
-from unweave.decoupling.sparse.plan import Choice, Order
-from unweave.decoupling.sparse.selection import Selection, mean_of_positions, select, widened
+from unweave.decoupling.sparse.plan import Algorithm, Choice
+from unweave.decoupling.sparse.product import product, windows
+from unweave.decoupling.sparse.selection import MOST_ADDED, Selection, select_extended, widened
+from unweave.decoupling.sparse.weights import GatheredWeights
 
-_ORDERS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+_ORDERS = {
+    "channels_last": torch.channels_last,
+    "contiguous": torch.contiguous_format,
+    "product": torch.channels_last,
+}
 
 
 @dataclass
@@ -45,8 +50,7 @@ class SparseConvolution(nn.Module):
     """`forward(values, held)` -> the output and what it holds; both values are compact or full.
 
     `weight` `[filters, channels, tall, wide]` and `bias` have the norm folded in; `settings` are stride, padding and
-    dilation; `controller` is None where all filters are always selected. One filter of zeros is added to the weights:
-    counts are rounded up with it.
+    dilation; `controller` is None where all filters are always selected.
     """
 
     def __init__(
@@ -60,21 +64,24 @@ class SparseConvolution(nn.Module):
     ) -> None:
         super().__init__()
         self.name, self.settings, self.shared = name, settings, shared
-        self.filters, self.channels = weight.shape[:2]
-        self.area = weight.shape[2] * weight.shape[3]
-        self.controller = copy.deepcopy(controller).requires_grad_(False) if controller is not None else None
-        padded = functional.pad(weight.detach(), (0, 0, 0, 0, 0, 0, 0, 1)).contiguous()
-        self.register_buffer("weight", padded)
-        self.register_buffer("weight_last", padded.permute(0, 2, 3, 1).contiguous())
-        self.register_buffer("bias", functional.pad(bias.detach(), (0, 1)) if bias is not None else None)
-        self.register_buffer("every", torch.arange(self.filters, dtype=torch.int32, device=weight.device))
-        self.every: Tensor
-        self.weight: Tensor
-        self.weight_last: Tensor
+        self.weights = GatheredWeights(weight)
+        self.controlled = controller is not None
+        if controller is not None:
+            # One row a channel, one column a filter; filters of zeros, which rounding up takes, are always selected.
+            self.register_buffer("reduce", controller.reduce.weight.detach().t().contiguous())
+            self.register_buffer("reduce_bias", controller.reduce.bias.detach().clone())
+            expand = functional.pad(controller.expand.weight.detach().t(), (0, MOST_ADDED))
+            self.register_buffer("expand", expand.contiguous())
+            self.register_buffer(
+                "expand_bias", functional.pad(controller.expand.bias.detach(), (0, MOST_ADDED), value=1)
+            )
+        self.register_buffer("bias", functional.pad(bias.detach(), (0, MOST_ADDED)) if bias is not None else None)
         self.bias: Tensor | None
         self.single = self.together = Choice("dense")
         self.ends_compact = True
         """Whether what comes after this layer goes on with a compact value."""
+        self.begins_compact = False
+        """Whether this layer's input can be compact."""
 
     def forward(self, values: Tensor, held: Selection | None) -> tuple[Tensor, Selection | None]:
         gates = self.gates(values, held)
@@ -82,17 +89,33 @@ class SparseConvolution(nn.Module):
             self.shared.watch(self, values, held, gates)
         return self.compute(values, held, gates, self.single if len(values) == 1 else self.together)
 
+    def has_few_windows(self, values: Tensor) -> bool:
+        """Whether a copy of what the kernel sees at all positions is small beside the weights, or not needed."""
+        down, right = self.settings.get("stride", (1, 1))
+        positions = len(values) * (values.shape[2] // down) * (values.shape[3] // right)
+        return self.weights.area == 1 or positions <= self.weights.filters
+
     def gates(self, values: Tensor, held: Selection | None) -> Tensor | None:
-        """`Bool[batch, filters]`: the selected filters; None where there is no controlling module."""
-        if self.controller is None:
+        """`Bool[batch, filters + MOST_ADDED]`: the selected filters, followed by what rounding up can take, which is
+        always selected; None where there is no controlling module."""
+        if not self.controlled:
             return None
-        reduce, expand = self.controller.reduce, self.controller.expand
-        # The functions, not the modules: at one input the time of a call counts.
-        hidden = functional.linear(mean_of_positions(values, held), reduce.weight, reduce.bias).relu_()
-        gates = functional.linear(hidden, expand.weight, expand.bias) > 0
+        # Few operations: at one input each takes longer to begin than to compute. The mean is a sum, scaled within.
+        reduce, reduce_bias, expand, expand_bias = self._controller()
+        if held is not None:
+            reduce = reduce.index_select(0, held.places)
+        scale = 1 / (values.shape[2] * values.shape[3])
+        hidden = torch.addmm(reduce_bias, values.sum((2, 3)), reduce, alpha=scale).relu_()
+        gates = torch.addmm(expand_bias, hidden, expand) > 0
         if self.shared.executed is not None:
-            self.shared.executed.empty[self.name] += int((~gates.any(1)).sum())
+            self.shared.executed.empty[self.name] += int((~gates[:, : self.weights.filters].any(1)).sum())
         return gates
+
+    def _controller(self) -> tuple[Tensor, ...]:
+        """The controlling module's tensors; asked for one by one as attributes, modules find each of them slowly."""
+        own = self._buffers
+        found = tuple(own[name] for name in ("reduce", "reduce_bias", "expand", "expand_bias"))
+        return found  # type: ignore[return-value]
 
     def compute(
         self, values: Tensor, held: Selection | None, gates: Tensor | None, choice: Choice
@@ -101,67 +124,56 @@ class SparseConvolution(nn.Module):
         if choice.method in ("dense", "rows"):
             values, held = widened(values, held), None
         if gates is None:
-            return self._convolve(values, held, None, choice.order), None
+            return self._convolve(values, held, None, choice.algorithm), None
         if choice.method in ("dense", "columns"):
-            output = self._convolve(values, held, None, choice.order)
-            return output * gates[:, :, None, None].to(output.dtype), None
+            output = self._convolve(values, held, None, choice.algorithm)
+            return output * gates[:, : self.weights.filters, None, None].to(output.dtype), None
         if choice.method == "groups" and len(values) > 1:
-            return self._in_groups(values, held, gates, choice.order), None
-        selected = select(gates.view(-1) if len(gates) == 1 else gates.any(0))
-        output = self._convolve(values, held, selected, choice.order)
+            return self._in_groups(values, held, gates, choice.algorithm), None
+        selected = select_extended(gates.view(-1) if len(gates) == 1 else gates.any(0))
+        output = self._convolve(values, held, selected, choice.algorithm)
         if len(gates) > 1:
-            output = output * _columns(gates, selected)[:, :, None, None].to(output.dtype)
+            output = output * _columns(gates, selected)[:, : output.shape[1], None, None].to(output.dtype)
         return output, selected
 
-    def _in_groups(self, values: Tensor, held: Selection | None, gates: Tensor, order: Order) -> Tensor:
+    def _in_groups(self, values: Tensor, held: Selection | None, gates: Tensor, algorithm: Algorithm) -> Tensor:
         """All filters `[batch, filters, tall, wide]`, inputs with equal gates computed at once."""
         output: Tensor | None = None
         for members in _equal_rows(gates):
-            selected = select(gates[members[0]])
-            part = widened(self._convolve(values[members], held, selected, order), selected)
+            selected = select_extended(gates[members[0]])
+            part = widened(self._convolve(values[members], held, selected, algorithm), selected)
             if output is None:
                 output = torch.empty((len(values), *part.shape[1:]), dtype=part.dtype, device=part.device)
-                output = output.contiguous(memory_format=_ORDERS[order])
+                output = output.contiguous(memory_format=_ORDERS[algorithm])
             output[members] = part
         assert output is not None
         return output
 
-    def _convolve(self, values: Tensor, held: Selection | None, selected: Selection | None, order: Order) -> Tensor:
-        weight = self._gathered(selected, held, order)
+    def _convolve(
+        self, values: Tensor, held: Selection | None, selected: Selection | None, algorithm: Algorithm
+    ) -> Tensor:
         bias = self.bias
         if bias is not None:
-            bias = bias[:-1] if selected is None else bias.index_select(0, selected.index)
-        output = functional.conv2d(values.contiguous(memory_format=_ORDERS[order]), weight, bias, **self.settings)
+            bias = bias[: self.weights.filters] if selected is None else bias.index_select(0, selected.index)
+        if algorithm == "product":
+            by_channel = selected is not None and held is not None
+            seen = windows(values, (self.weights.tall, self.weights.wide), self.settings, by_channel=by_channel)
+            output = product(seen, self.weights.matrix(selected, held), bias)
+        else:
+            weight = self.weights.gathered(selected, held, algorithm)
+            placed = values.contiguous(memory_format=_ORDERS[algorithm])
+            output = functional.conv2d(placed, weight, bias, **self.settings)
         if self.shared.executed is not None:
-            channels = self.channels if held is None else held.count
-            filters = self.filters if selected is None else selected.count
+            channels = self.weights.channels if held is None else held.count
+            filters = self.weights.filters if selected is None else selected.count
             positions = len(output) * output.shape[2] * output.shape[3]
-            self.shared.executed.multiply_accumulates[self.name] += self.area * positions * channels * filters
+            executed = self.weights.area * positions * channels * filters
+            self.shared.executed.multiply_accumulates[self.name] += executed
         return output
-
-    def _gathered(self, rows: Selection | None, columns: Selection | None, order: Order) -> Tensor:
-        """The weight of some filters (`rows`) on some channels (`columns`); None: all."""
-        if order == "contiguous":
-            return self._gathered_contiguous(rows, columns)
-        weight = self.weight_last
-        weight = weight[:-1] if rows is None else weight.index_select(0, rows.index)
-        if columns is not None:
-            weight = weight.index_select(3, columns.places)
-        return weight.permute(0, 3, 1, 2)
-
-    def _gathered_contiguous(self, rows: Selection | None, columns: Selection | None) -> Tensor:
-        if columns is not None and self.area > 1:
-            # One look-up of kernels: it moves what is needed, once; two selections move whole filters first.
-            index = self.every if rows is None else rows.index.int()
-            kernels = (index[:, None] * self.channels + columns.places.int()).view(-1)
-            found = functional.embedding(kernels, self.weight.view(-1, self.area))
-            return found.view(len(index), len(columns.places), *self.weight.shape[2:])
-        weight = self.weight[:-1] if rows is None else self.weight.index_select(0, rows.index)
-        return weight if columns is None else weight.index_select(1, columns.places)
 
 
 def _columns(gates: Tensor, selected: Selection | None) -> Tensor:
-    return gates if selected is None else gates.index_select(1, selected.places)
+    return gates if selected is None else gates.index_select(1, selected.index)
 
 
 def _equal_rows(gates: Tensor) -> Iterator[Tensor]:

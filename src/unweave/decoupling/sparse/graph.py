@@ -12,7 +12,8 @@ from torch import fx
 from unweave.decoupling.controlled import Controller
 from unweave.decoupling.layers import Layer
 from unweave.decoupling.sparse.convolution import Shared, SparseConvolution
-from unweave.decoupling.sparse.selection import add, concatenate, widened
+from unweave.decoupling.sparse.selection import add, concatenate, padded, widened
+from unweave.errors import CaptureError
 from unweave.network.graph import NetworkGraph, concrete_shape, gives_tensor, operation_name
 from unweave.network.operations import Effect, operation_of
 
@@ -28,16 +29,32 @@ def sparse_graph(
     ungrouped convolutions in the order they run.
 
     `folded` is the network without controlling modules, batch norms folded; `layers` its convolutions in graph order.
+
+    Raises
+    ------
+    CaptureError
+        If the norm of a controlled convolution was not folded into it.
     """
     rewriting = _Rewriting(folded, shared)
     names = iter(layers)
     for node in folded.graph.nodes:
         if node.op == "call_function" and operation_name(node) == "conv2d":
-            name = next(names).convolution
-            rewriting.convolution(node, name, controllers.get(name))
+            layer = next(names)
+            if layer.convolution in controllers and layer.norm is not None:
+                _check_folded(node, layer)
+            rewriting.convolution(node, layer.convolution, controllers.get(layer.convolution))
         else:
             rewriting.other(node)
     return rewriting.module(), list(rewriting.convolutions.values())
+
+
+def _check_folded(node: fx.Node, layer: Layer) -> None:
+    """A norm behind the gates would make the channels that were not computed non-zero."""
+    if any(operation_name(user) == "batch_norm" for user in node.users):
+        raise CaptureError(
+            f"the norm {layer.norm} could not be folded into the convolution {layer.convolution}, so its filters "
+            "cannot be left out; use the decoupled network itself"
+        )
 
 
 class _Rewriting:
@@ -73,6 +90,7 @@ class _Rewriting:
         assert tensors[0] is not None
         assert isinstance(source, fx.Node)
         made = SparseConvolution(name, tensors[0], tensors[1], named, controller, self.shared)
+        made.begins_compact = source in self.held
         target = _attribute(len(self.convolutions))
         self.convolutions[name] = made
         both = self.graph.create_node(
@@ -90,18 +108,18 @@ class _Rewriting:
 
     def other(self, node: fx.Node) -> None:
         sources = [source for source in node.all_input_nodes if source in self.held]
-        if sources and self._keeps_compact(node):
+        padding = _zero_padding(node)
+        if _is_relu(node) and _is_spent(node.all_input_nodes[0], node):
+            source = node.all_input_nodes[0]
+            self.values[node] = self.graph.call_function(torch.relu_, (self.values[source],))
+            self._as_its_source(node, source)
+        elif sources and (_keeps_compact(node) or _slices_positions(node)):
             self.values[node] = self.graph.node_copy(node, self.values.__getitem__)
-            self.held[node] = self.held[sources[0]]
-            self.makers[node] = self.makers[sources[0]]
-        elif sources and _is_sum(node):
-            left, right = node.args[:2]
-            assert isinstance(left, fx.Node)
-            assert isinstance(right, fx.Node)
-            arguments = (self.values[left], self.held.get(left), self.values[right], self.held.get(right))
-            spent = tuple(value not in self.held and _is_spent(value, node) for value in (left, right))
-            self.values[node] = self.graph.call_function(add, (*arguments, spent))
-            self._mark_widened(*sources)
+            self._as_its_source(node, sources[0])
+        elif padding is not None and (sources or any(padding[4:])):
+            self._pad(node, padding)
+        elif _is_sum(node):
+            self._add(node)
         elif sources and _joins_channels(node):
             self._concatenate(node)
         elif sources and operation_name(node) == "sym_size" and node.args[1] != 1:
@@ -109,10 +127,32 @@ class _Rewriting:
         else:
             self.values[node] = self.graph.node_copy(node, self._full)
 
-    def _keeps_compact(self, node: fx.Node) -> bool:
-        """Whether every channel of `node` is made from the same channel alone, alike for all, and zero from zero."""
-        tensors = [source for source in node.all_input_nodes if not _is_number(source)]
-        return operation_of(node).keeps_zero and len(tensors) == 1 and _is_map(node) and _is_map(tensors[0])
+    def _as_its_source(self, node: fx.Node, source: fx.Node) -> None:
+        """`node` holds the channels that `source` holds."""
+        if source in self.held:
+            self.held[node] = self.held[source]
+            self.makers[node] = self.makers[source]
+
+    def _add(self, node: fx.Node) -> None:
+        left, right = node.args[:2]
+        assert isinstance(left, fx.Node)
+        assert isinstance(right, fx.Node)
+        arguments = (self.values[left], self.held.get(left), self.values[right], self.held.get(right))
+        spent = tuple(value not in self.held and _is_spent(value, node) for value in (left, right))
+        self._take_apart(node, self.graph.call_function(add, (*arguments, spent)))
+        if left in self.held and right in self.held:
+            self.makers[node] = self.makers[left] | self.makers[right]
+            return
+        del self.held[node]
+        self._mark_widened(*(value for value in (left, right) if value in self.held))
+
+    def _pad(self, node: fx.Node, padding: list[int]) -> None:
+        source, shape = node.all_input_nodes[0], concrete_shape(node)
+        assert shape is not None
+        before = padding[4] if len(padding) > 4 else 0
+        arguments = (self.values[source], self.held.get(source), before, shape[1], padding[:4])
+        self._take_apart(node, self.graph.call_function(padded, arguments))
+        self.makers[node] = self.makers.get(source, set())
 
     def _concatenate(self, node: fx.Node) -> None:
         parts: Any = node.args[0]
@@ -138,6 +178,39 @@ class _Rewriting:
 
 def _attribute(position: int) -> str:
     return f"convolution_{position}"
+
+
+def _keeps_compact(node: fx.Node) -> bool:
+    """Whether every channel of `node` is made from the same channel alone, alike for all, and zero from zero."""
+    tensors = [source for source in node.all_input_nodes if not _is_number(source)]
+    return operation_of(node).keeps_zero and len(tensors) == 1 and _is_map(node) and _is_map(tensors[0])
+
+
+def _slices_positions(node: fx.Node) -> bool:
+    """Whether `node` takes some rows or columns of a map."""
+    sliced = operation_name(node) == "slice" and _is_map(node) and _is_map(node.all_input_nodes[0])
+    return sliced and node.args[1:2] not in ((), (0,), (1,), (-3,), (-4,))
+
+
+def _zero_padding(node: fx.Node) -> list[int] | None:
+    """How many zeros `node` adds at each side of a map's dimensions, the last first; None if it does anything else."""
+    if operation_of(node).effect is not Effect.PAD or node.kwargs or not _is_map(node):
+        return None
+    widths, *others = node.args[1:]
+    if operation_name(node) == "pad":
+        mode, *others = others or ["constant"]
+        if mode != "constant":
+            return None
+    elif operation_name(node) != "constant_pad_nd":
+        return None
+    assert isinstance(widths, list | tuple)
+    added = list(widths)
+    plain = all(isinstance(one, int) and one >= 0 for one in added) and len(added) <= 6
+    return added if plain and others in ([], [None], [0]) else None
+
+
+def _is_relu(node: fx.Node) -> bool:
+    return node.op == "call_function" and operation_name(node) == "relu"
 
 
 def _is_number(node: fx.Node) -> bool:

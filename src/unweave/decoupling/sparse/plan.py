@@ -19,8 +19,9 @@ both    the filters of `rows` on the channels of `columns`
 groups  as `both`, separately for every set of inputs that select the same filters
 """
 
-Order = Literal["channels_last", "contiguous"]
-"""Memory order of the convolution's input and weight."""
+Algorithm = Literal["channels_last", "contiguous", "product"]
+"""By what a convolution is computed: the backend's convolution with input and weight in one of two memory orders, or
+one matrix product."""
 
 Batches = Literal["together", "each"]
 """Whether the inputs of a batch go through the network together, or one after the other."""
@@ -31,18 +32,18 @@ class Choice:
     """How one convolution is computed."""
 
     method: Method
-    order: Order = "channels_last"
+    algorithm: Algorithm = "channels_last"
 
     def __post_init__(self) -> None:
         for name, value, known in (
             ("method", self.method, get_args(Method)),
-            ("order", self.order, get_args(Order)),
+            ("algorithm", self.algorithm, get_args(Algorithm)),
         ):
             if value not in known:
                 raise SettingError(f"the {name} of a layer must be one of {', '.join(known)}, found {value!r}")
 
     def __str__(self) -> str:
-        return f"{self.method}, {self.order}"
+        return f"{self.method}, {self.algorithm}"
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class Plan:
                 "dense_ms": tuple(self._milliseconds(layer, Choice("dense")) for layer in layers),
             },
             {
-                "single": "for one input: what is computed, and the memory order",
+                "single": "for one input: what is computed, and by what",
                 "together": "for a batch whose inputs go through the network together",
                 "single_ms": "measured milliseconds a single input, gathering of weights included",
                 "dense_ms": "the same layer with all filters on all channels",

@@ -7,16 +7,28 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-MULTIPLE = 16
-"""Channel counts are rounded up to a multiple of this. So shapes repeat from input to input and the backend's kernels
-are built once; on processors with 512-bit vectors the filters added cost nothing, 16 are computed at a time."""
+_FEW_CHANNELS = 64
+MOST_ADDED = 15
+"""Rounding adds no more channels than this."""
+
+
+def rounded(count: int, channels: int) -> int:
+    """A count of channels, rounded up: at least one, to a multiple of 4, or of 16 where there are few channels.
+
+    So shapes repeat from input to input: the backend builds a kernel (in one to two milliseconds) for every shape that
+    it has not met, and keeps 1024 of them. With vectors of 16, 40 filters of 64 take longer than 48 do; of 128 or more
+    the rest that fills no vector matters less than what rounding adds to the next convolution's input.
+    """
+    multiple = 16 if channels <= _FEW_CHANNELS else 4
+    return min(max(-(-count // multiple), 1) * multiple, channels)
 
 
 @dataclass(frozen=True)
 class Selection:
     """Which of `channels` channels a compact value holds: `index` `[held]`, of which `count` are meant and the
-    others round up. Those added are exactly zero, and have the index `channels`."""
+    others round up. Those added are exactly zero, and have an index from `channels` on."""
 
     index: Tensor
     channels: int
@@ -27,29 +39,38 @@ class Selection:
 
     def __post_init__(self) -> None:
         # An added channel is zero: any column of a weight, any place in a sum will do for it.
-        object.__setattr__(self, "places", self.index.clamp(max=self.channels - 1))
+        exact = len(self.index) == self.count
+        object.__setattr__(self, "places", self.index if exact else self.index.clamp(max=self.channels - 1))
 
 
 def select(union: Tensor) -> Selection | None:
     """The channels where `union` `[channels]` is true; None where all are."""
-    count, channels = int(union.sum()), len(union)
+    return select_extended(functional.pad(union, (0, MOST_ADDED), value=True))
+
+
+def select_extended(union: Tensor) -> Selection | None:
+    """As `select`, of `[channels + MOST_ADDED]` which ends in as many that are true: what rounding adds is among what
+    is found, and need not be made."""
+    found, channels = union.nonzero().view(-1), len(union) - MOST_ADDED
+    count = len(found) - MOST_ADDED
     if count == channels:
         return None
-    rounded = min(max(-(-count // MULTIPLE), 1) * MULTIPLE, channels)
-    index = torch.nonzero_static(union, size=rounded, fill_value=channels).view(-1)
-    return Selection(index, channels, count)
+    return Selection(found[: rounded(count, channels)], channels, count)
 
 
 def widened(values: Tensor, selection: Selection | None) -> Tensor:
     """All channels of a compact value, those not held zero."""
     if selection is None:
         return values
-    batch, _, tall, wide = values.shape
-    order = torch.channels_last if _is_channels_last(values) else torch.contiguous_format
-    zeros = torch.zeros((batch, selection.channels, tall, wide), dtype=values.dtype, device=values.device).contiguous(
-        memory_format=order
-    )
-    return _add_into(zeros, values, selection)
+    return _add_into(_zeros(values, selection.channels), values, selection)
+
+
+def _zeros(like: Tensor, channels: int) -> Tensor:
+    """`[batch, channels, tall, wide]`, with all else from `like`."""
+    batch, _, tall, wide = like.shape
+    order = torch.channels_last if _is_channels_last(like) else torch.contiguous_format
+    empty = torch.empty(batch, channels, tall, wide, dtype=like.dtype, device=like.device, memory_format=order)
+    return empty.zero_()
 
 
 def add(
@@ -58,16 +79,36 @@ def add(
     right: Tensor,
     right_held: Selection | None,
     spent: Sequence[bool] = (False, False),
-) -> Tensor:
-    """The sum of two values of the same full shape, each compact or not. A value that is `spent` (no one reads it
-    again, and its memory is no one else's) may be changed."""
+) -> tuple[Tensor, Selection | None]:
+    """The sum of two values of the same full shape, each compact or not: compact, on the channels that either holds,
+    where both are. A value that is `spent` (no one reads it again, and its memory is no one else's) may be changed."""
     if left_held is not None and right_held is not None:
-        left, left_held, spent = widened(left, left_held), None, (True, False)
+        return _joined(left, left_held, right, right_held)
     if left_held is not None:
         left, left_held, right, right_held, spent = right, right_held, left, left_held, spent[::-1]
-    if right_held is None:
-        return left + right
-    return _add_into(left if spent[0] else left.clone(), right, right_held)
+    if right_held is not None:
+        return _add_into(left if spent[0] else left.clone(), right, right_held), None
+    if spent[1] and not spent[0]:
+        left, right, spent = right, left, spent[::-1]
+    return (left.add_(right) if spent[0] else left + right), None
+
+
+def _joined(
+    left: Tensor, left_held: Selection, right: Tensor, right_held: Selection
+) -> tuple[Tensor, Selection | None]:
+    channels = left_held.channels
+    held = torch.zeros(channels + MOST_ADDED, dtype=torch.bool, device=left.device)
+    held[left_held.index] = True
+    held[right_held.index] = True
+    union = select(held[:channels])
+    if union is None:
+        return _add_into(widened(left, left_held), right, right_held), None
+    position = held[:channels].cumsum(0) - 1  # of a channel among those of the union
+    width = len(union.index)
+    total = _zeros(right if _is_channels_last(right) else left, width)
+    for values, own in ((left, left_held), (right, right_held)):
+        _add_into(total, values, Selection(position[own.places].clamp_min(0), width, own.count))
+    return total, union
 
 
 def _add_into(full: Tensor, values: Tensor, selection: Selection) -> Tensor:
@@ -102,9 +143,15 @@ def concatenate(
     return joined, Selection(torch.cat(parts), total, count)
 
 
-def mean_of_positions(values: Tensor, selection: Selection | None) -> Tensor:
-    """`[batch, channels]`: the mean of every channel, zero for those not held."""
-    means = values.mean((2, 3))
-    if selection is None:
-        return means
-    return means.new_zeros(len(means), selection.channels).index_add_(1, selection.places, means)
+def padded(
+    values: Tensor, held: Selection | None, before: int, channels: int, positions: Sequence[int]
+) -> tuple[Tensor, Selection]:
+    """Zeros around a value, as `torch.nn.functional.pad` adds them at `positions`: `before` of now `channels` channels
+    come first. The channels added are not held."""
+    if any(positions):
+        values = functional.pad(values, list(positions))
+    if held is None:
+        width = values.shape[1]
+        return values, Selection(torch.arange(before, before + width, device=values.device), channels, width)
+    index = torch.where(held.index < held.channels, held.index + before, channels)
+    return values, Selection(index, channels, held.count)

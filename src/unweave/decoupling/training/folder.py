@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,6 +10,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from unweave.decoupling.tensor_file import read_tensors, write_tensors
+from unweave.decoupling.training.table import are_notes
 from unweave.errors import RunError
 from unweave.runs.folder import RunFolder
 
@@ -53,7 +55,7 @@ class TrainingFolder(RunFolder):
     @property
     def reached(self) -> bool:
         """Whether an epoch was finished."""
-        return self.checkpoint_file.is_file()
+        return os.path.isfile(self.checkpoint_file)
 
     def save(self, notes: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
         """Keep what training goes on from, instead of what was there.
@@ -77,6 +79,6 @@ class TrainingFolder(RunFolder):
             return None
         header, state = read_tensors(self.checkpoint_file, _KIND)
         notes = header.get("notes")
-        if not isinstance(notes, dict):
-            raise RunError(f"{self.checkpoint_file} is damaged (no notes); give another folder")
+        if not are_notes(notes):
+            raise RunError(f"{self.checkpoint_file} is damaged (no notes of its epochs); give another folder")
         return notes, state

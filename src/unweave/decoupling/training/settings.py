@@ -101,6 +101,13 @@ SETTINGS = {
     "cifar": FitSettings(epochs=200, batch=128, rate=0.1, augment="cifar"),
     "imagenet-vgg16": FitSettings(epochs=120, batch=64, rate=0.01, decay_at=(0.25, 0.5, 0.75), augment="cifar"),
     "imagenet-resnet18": FitSettings(epochs=120, batch=256, rate=0.01, decay_at=(0.25, 0.5, 0.75), augment="cifar"),
-    "fine-tune": FitSettings(epochs=10, batch=128, rate=0.01, controller_rate=10.0, weights=Weights(sparsity=0.02)),
+    "fine-tune": FitSettings(
+        epochs=10,
+        batch=64,
+        rate=0.02,
+        controller_rate=20.0,
+        recalibrate=2048,
+        weights=Weights(mutual_information=0.3, divergence=0.05, sparsity=0.05),
+    ),
 }
 """ECCV section 4.1 gives epochs, batch, rate and its decay of the first three; the rest is our choice."""

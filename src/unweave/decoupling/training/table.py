@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from unweave.tables import Table
 
@@ -21,6 +21,34 @@ _MEANINGS = {
     "validation_accuracy": "share of validation images, in evaluation",
     "gates_open": "share of the controlled layers' filters that are selected, mean over validation images",
 }
+
+
+_OFTEN_NONE = ("validation_accuracy", "gates_open")
+"""Without validation images."""
+_SUMMARY = (
+    "original_accuracy", "accuracy", "gates_open", "multiply_accumulates", "multiply_accumulates_spread",
+    "original_multiply_accumulates", "images", "images_with_an_empty_layer", "damaged_images",
+)  # fmt: skip
+
+
+def are_notes(notes: Any) -> TypeGuard[dict[str, Any]]:
+    """Whether these are what a training notes: figures of its epochs, the original's accuracy, and, once it has ended,
+    a summary."""
+    if not isinstance(notes, dict) or not isinstance(notes.get("epochs"), list):
+        return False
+    summary, original = notes.get("summary"), notes.get("original_accuracy")
+    whole = summary is None or (isinstance(summary, dict) and summary.keys() >= set(_SUMMARY) and _figures(summary))
+    return whole and (original is None or _figures({"": original})) and all(map(_is_row, notes["epochs"]))
+
+
+def _is_row(row: Any) -> bool:
+    if not isinstance(row, dict) or row.keys() != _MEANINGS.keys():
+        return False
+    return _figures({name: value for name, value in row.items() if value is not None or name not in _OFTEN_NONE})
+
+
+def _figures(values: Mapping[str, Any]) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values.values())
 
 
 def training_table(notes: Mapping[str, Any], measured: str) -> Table:
