@@ -159,7 +159,7 @@ def _chosen(paths: Paths) -> dict[str, list[int]]:
 def _addresses(images: LabelledImages, positions: Sequence[int]) -> dict[int, str]:
     from unweave.views.report.pictures import image_address
 
-    found = {}
+    found: dict[int, str] = {}
     for start in range(0, len(positions), 64):
         part = list(positions[start : start + 64])
         batch = images.images(part)

@@ -1,0 +1,41 @@
+"""`unweave report`, as typed."""
+
+import json
+
+import pytest
+
+SEARCH = ("--objective", "variational", "--beta", "0.1", "--passes", "2", "--limit-per-class", "4")
+
+
+@pytest.fixture
+def searched(unweave, user_file, tmp_path):
+    """Finished searches, by seed."""
+
+    def search(seed):
+        folder = tmp_path / f"run{seed}"
+        inputs = (f"{user_file}:network", f"{user_file}:images", "--validation", "digits")
+        ran = unweave("disentangle", *inputs, "--out", folder, "--seed", seed, *SEARCH)
+        assert ran.status == 0, ran.err
+        return folder
+
+    return search
+
+
+def test_a_report_of_two_seeds_is_written_into_the_run(unweave, searched):
+    run, other = searched(0), searched(1)
+    ran = unweave("report", run, "--against", other, "--mosaics", "8", "--json")
+    assert ran.status == 0, ran.err
+    said = json.loads(ran.out)
+    text = (run / "report.html").read_text()
+    assert said == {"file": str(run / "report.html"), "bytes": len(text.encode())}
+    assert "Where in the image it looks" in text
+    assert "searches with other seeds</dt><dd>1</dd>" in text
+
+
+def test_without_images_it_is_refused_in_one_line(unweave, user_file, tmp_path):
+    inputs = (f"{user_file}:network", f"{user_file}:images")
+    assert unweave("disentangle", *inputs, "--out", tmp_path / "run", *SEARCH).status == 0
+    ran = unweave("report", tmp_path / "run")
+    assert (ran.status, ran.err.count("\n")) == (2, 1)
+    assert "give --data" in ran.err
+    assert not (tmp_path / "run" / "report.html").exists()
