@@ -17,6 +17,9 @@ from unweave.network.sites import find_sites as find_sites
 from unweave.paths import Paths as Paths
 from unweave.paths import Rows as Rows
 from unweave.paths.restrict import restrict as restrict
+from unweave.planted.planting import plant as plant
+from unweave.planted.scoring import score_paths as score_paths
+from unweave.search.attribute import attribute as attribute
 from unweave.search.disentangle import disentangle as disentangle
 from unweave.search.route import route as route
 from unweave.tables import Table as Table

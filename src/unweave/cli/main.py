@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from unweave.cli import analyse, decouple, demo, disentangle, paths, route, sites
+from unweave.cli import analyse, attribute, bench, decouple, demo, disentangle, paths, route, sites
 from unweave.errors import UnweaveError
 
 app = typer.Typer(
@@ -22,10 +22,12 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("sites")(sites.sites)
 app.command("disentangle")(disentangle.disentangle)
+app.command("attribute")(attribute.attribute)
 app.command("route")(route.route)
 app.command("analyse")(analyse.analyse)
 app.command("decouple")(decouple.decouple)
 app.command("paths")(paths.paths)
+app.add_typer(bench.app, name="bench")
 
 
 def run() -> None:
