@@ -82,5 +82,5 @@ def _pairs(table: Tensor, judged: np.ndarray) -> np.ndarray:
 
 
 def _mean(values: list[float]) -> float:
-    known = [value for value in values if value == value]
+    known = [value for value in values if not np.isnan(value)]
     return float(np.mean(known)) if known else float("nan")

@@ -138,7 +138,7 @@ def _without_overlap(reaches: np.ndarray) -> list[list[int]]:
         for members, taken in groups:
             if not (taken & reaches[:, channel]).any():
                 members.append(int(channel))
-                taken |= reaches[:, channel]
+                np.logical_or(taken, reaches[:, channel], out=taken)
                 break
         else:
             groups.append(([int(channel)], reaches[:, channel].copy()))
@@ -161,9 +161,7 @@ def find_truth(
     sites = ablation.sites
     effects = {site.name: ablation.effects(reaches[i], i) for i, site in enumerate(sites)}
     planted = {name: effect > share for name, effect in effects.items()}
-    judged = {
-        site.name: planted[site.name] | ~torch.from_numpy(reaches[i]) for i, site in enumerate(sites)
-    }
+    judged = {site.name: planted[site.name] | ~torch.from_numpy(reaches[i]) for i, site in enumerate(sites)}
     active = ablation.activations()
     truth = Truth(
         to_paths(planted),

@@ -98,9 +98,7 @@ class Attribution(Run[Work]):
     def _positions(self) -> np.ndarray:
         own = sorted({c for target in self.targets for c in target.members})
         shown = own if self.question.over == "own" else self.images.classes
-        return np.sort(
-            np.concatenate([self.images.of_class(c, self.limit_per_class, self.seed) for c in shown])
-        )
+        return np.sort(np.concatenate([self.images.of_class(c, self.limit_per_class, self.seed) for c in shown]))
 
     def _new_plan(self) -> Work:
         batch = self.batch or fastest_rows_per_batch(self.prepared, 1)

@@ -132,7 +132,9 @@ class Plan:
             return [np.empty(0, dtype=np.int64) for _ in self.targets]
         found = []
         for target in self.targets:
-            foreign = [c for c in data.classes if c not in target.members and (not target.against or c in target.against)]
+            foreign = [
+                c for c in data.classes if c not in target.members and (not target.against or c in target.against)
+            ]
             if not foreign:
                 raise DataError(
                     f"there are no images of other classes to tell {target.name or target.members[0]} from; give such "
