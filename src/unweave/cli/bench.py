@@ -10,16 +10,12 @@ import typer
 from unweave.cli.options import Json
 from unweave.cli.output import percent, print_json, print_line, print_table
 
-app = typer.Typer(help="Compare methods where the right answer is known.", no_args_is_help=True)
 
-
-@app.callback()
-def bench() -> None:
-    """Compare methods where the right answer is known."""
-
-
-@app.command("planted")
-def planted(
+def bench(
+    name: Annotated[
+        Literal["planted"],
+        typer.Argument(metavar="NAME", help="planted: networks whose class channels are known, made on the spot."),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the tables and the figure.")] = Path("unweave-bench"),
     kind: Annotated[
         list[Literal["plain", "residual", "concatenating"]] | None,
@@ -32,7 +28,7 @@ def planted(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Let every method search networks whose class channels are known, and say how many of them it finds.
+    """Let every method search networks whose right answer is known, and say how much of it each finds.
 
     No download: networks and images are made on the spot.
 

@@ -27,7 +27,7 @@ app.command("route")(route.route)
 app.command("analyse")(analyse.analyse)
 app.command("decouple")(decouple.decouple)
 app.command("paths")(paths.paths)
-app.add_typer(bench.app, name="bench")
+app.command("bench")(bench.bench)
 
 
 def run() -> None:
