@@ -66,6 +66,13 @@ class PlantedNetwork(nn.Module):
         self.activations = nn.ModuleList(nn.ReLU() for _ in layers)
         self.classifier = nn.Linear(channels * len(last_values(kind)), classes)
 
+    def weight_and_bias(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Of one convolution."""
+        convolution = self.convolutions[layer]
+        assert isinstance(convolution, nn.Conv2d)
+        assert convolution.bias is not None
+        return convolution.weight, convolution.bias
+
     def forward(self, images: Tensor) -> Tensor:
         values: list[Tensor] = []
         for layer, convolution, activation in zip(

@@ -59,7 +59,7 @@ def arrange(kind: Kind, classes: int, width: int, shared: int, distractors: int,
     return Blocks(kind, classes, width, serves, taught)
 
 
-def train(blocks: Blocks, images: Tensor, labels: Tensor, epochs: int, seed: int) -> Trained:
+def train(blocks: Blocks, images: Tensor, labels: Tensor, steps: int, seed: int) -> Trained:
     """Teach all blocks at once: each class to answer yes or no and the right one of all, distractors yes or no.
 
     The answer of a class reads its own blocks alone, so that experts are one-against-the-rest networks.
@@ -72,23 +72,21 @@ def train(blocks: Blocks, images: Tensor, labels: Tensor, epochs: int, seed: int
     head_bias = torch.zeros(answers)
     parameters = [tensor.requires_grad_() for tensor in (*weights, *biases, head, head_bias)]
     optimizer = torch.optim.Adam(parameters, lr=_RATE)
-    steps = epochs * -(-len(labels) // _BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=_RATE, total_steps=steps)
     asked = torch.cat([torch.arange(blocks.classes), torch.tensor(blocks.taught, dtype=torch.long)])
     wanted = (labels[:, None] == asked).float()
     rarity = torch.tensor(float(blocks.classes - 1))
     with torch.enable_grad():
-        for _ in range(epochs):
-            for batch in torch.split(torch.randperm(len(labels), generator=draw), _BATCH):
-                scores = functional.linear(_last(blocks, weights, biases, images[batch]), head * reads, head_bias)
-                yes_or_no = functional.binary_cross_entropy_with_logits(
-                    scores, wanted[batch], pos_weight=rarity, reduction="none"
-                )
-                right = functional.cross_entropy(scores[:, : blocks.classes], labels[batch])
-                optimizer.zero_grad()
-                (yes_or_no.mean(0).sum() + right).backward()
-                optimizer.step()
-                schedule.step()
+        for batch in _batches(len(labels), steps, draw):
+            scores = functional.linear(_last(blocks, weights, biases, images[batch]), head * reads, head_bias)
+            yes_or_no = functional.binary_cross_entropy_with_logits(
+                scores, wanted[batch], pos_weight=rarity, reduction="none"
+            )
+            right = functional.cross_entropy(scores[:, : blocks.classes], labels[batch])
+            optimizer.zero_grad()
+            (yes_or_no.mean(0).sum() + right).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
     own = slice(0, blocks.classes)
     return Trained(
         [weight.detach() for weight in weights],
@@ -96,6 +94,13 @@ def train(blocks: Blocks, images: Tensor, labels: Tensor, epochs: int, seed: int
         (head * reads).detach()[own],
         head_bias.detach()[own],
     )
+
+
+def _batches(count: int, steps: int, draw: torch.Generator) -> list[Tensor]:
+    """Positions of the images of `steps` mini-batches, image after image in new random orders."""
+    size = min(_BATCH, count)
+    orders = [torch.randperm(count, generator=draw) for _ in range(-(-steps * size // count))]
+    return list(torch.cat(orders).split(size)[:steps])
 
 
 def _started(blocks: Blocks, draw: torch.Generator) -> tuple[list[Tensor], list[Tensor]]:

@@ -43,15 +43,15 @@ def _write(network: PlantedNetwork, blocks: Blocks, trained: Trained, places: li
     width, channels = blocks.width, blocks.channels
     block = np.arange(channels) // width
     for number, layer in enumerate(layers_of(blocks.kind)):
-        convolution, place = network.convolutions[number], torch.from_numpy(places[number])
-        convolution.weight.zero_()
-        convolution.bias[place] = trained.biases[number]
+        (weight, bias), place = network.weight_and_bias(number), torch.from_numpy(places[number])
+        weight.zero_()
+        bias[place] = trained.biases[number]
         if not layer.reads:
-            convolution.weight[place] = trained.weights[number]
+            weight[place] = trained.weights[number]
         for part, source in enumerate(layer.reads):
             for k in range(width):
                 column = part * channels + torch.from_numpy(places[source][block * width + k])
-                convolution.weight[place, column] = trained.weights[number][:, part * width + k]
+                weight[place, column] = trained.weights[number][:, part * width + k]
     for part, source in enumerate(last_values(blocks.kind)):
         here = trained.head[:, part * channels : (part + 1) * channels]
         network.classifier.weight[:, part * channels + torch.from_numpy(places[source])] = here
@@ -73,9 +73,9 @@ def _mean_activations(network: PlantedNetwork, images: Tensor) -> list[Tensor]:
 
 def _rescale(network: PlantedNetwork, scales: list[Tensor]) -> None:
     for number, layer in enumerate(layers_of(network.kind)):
-        convolution = network.convolutions[number]
-        convolution.weight.mul_(scales[number][:, None, None, None])
-        convolution.bias.mul_(scales[number])
+        weight, bias = network.weight_and_bias(number)
+        weight.mul_(scales[number][:, None, None, None])
+        bias.mul_(scales[number])
         if layer.reads:
-            convolution.weight.div_(torch.cat([scales[i] for i in layer.reads])[:, None, None])
+            weight.div_(torch.cat([scales[i] for i in layer.reads])[:, None, None])
     network.classifier.weight.div_(torch.cat([scales[i] for i in last_values(network.kind)]))

@@ -25,7 +25,7 @@ from unweave.planted.merging import Merged, merge
 from unweave.planted.truth import SHARE, Ablation, Truth, find_truth
 
 _TRAINING_IMAGES = 1000
-_EPOCHS = 6
+_STEPS, _STEPS_PER_CLASS = 50, 2
 _JUDGED_ON = 20
 
 
@@ -103,7 +103,7 @@ def plant(
         draw,
     )
     images, labels = search.tensors
-    trained = train(blocks, images, labels, _EPOCHS, seed)
+    trained = train(blocks, images, labels, _STEPS + _STEPS_PER_CLASS * classes, seed)
     with torch.no_grad():
         merged = merge(blocks, trained, images, spread, draw)
         top1 = float((merged.network(held_out.tensors[0]).argmax(1) == held_out.tensors[1]).float().mean())

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from unweave.data.labelled import LabelledImages
-from unweave.errors import DataError, PathsError, RunError
+from unweave.errors import DataError, PathsError, RunError, SettingError
 from unweave.network.sites import Level, Sites
 from unweave.paths import Paths, Rows
 from unweave.progress import progress
@@ -68,6 +68,8 @@ class Attribution(Run[Work]):
         show_progress: bool | None = None,
     ) -> None:
         checked_choice(keep, threshold)
+        if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
+            raise SettingError(f"batch must be a whole number of at least 1, found {batch!r}")
         super().__init__(
             network,
             images,
@@ -110,6 +112,7 @@ class Attribution(Run[Work]):
         return Work(**{name: int(value) for name, value in recorded.items()})
 
     def _plan_record(self) -> dict[str, Any]:
+        self._check_sizes()
         return asdict(self.plan)
 
     def _asked(self) -> dict[str, Any]:

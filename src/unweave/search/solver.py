@@ -104,7 +104,7 @@ class Solver:
     def refill(self, number: int, first: int) -> None:
         """Compute again what was kept before batch `first` of pass `number`, in the batches in which it was computed
         then: an image's numbers depend, in their last bits, on the batch that it is in."""
-        if self.store is None or self.store.full or (number, first) == (0, 0):
+        if self.store is None or self.store.full or self.objective.shows_others or (number, first) == (0, 0):
             return
         until = first if number == 0 else None
         for _ in self.observed(0, 0, until):
@@ -116,6 +116,8 @@ class Solver:
         """Batches `first` to `until` of a pass, without damaged images, and what the untouched network does on them:
         kept from an earlier pass, or computed now. With each the number of batches done; None where no image is left.
         """
+        if self.store is not None and self.objective.shows_others and not self.store.full:
+            self._fill(self.store)
         batches = self.batches(number)[first:until]
         positions = [np.concatenate([images for _, images in batch]) for batch in batches]
         if self.store is not None and self.store.full:
@@ -130,15 +132,32 @@ class Solver:
             batch = _only(whole, found.positions) if found.damaged else whole
             yield done, batch, self._observe(batch, found.positions, found.images, number)
 
+    def _fill(self, store: Store) -> None:
+        """Keep all images at once: those of other classes come only after many passes, and what is kept must not depend
+        on where a search was stopped."""
+        positions = self.plan.positions(self.data)
+        size = 2 * self.plan.batch * self.plan.rows_per_batch
+        chunks = [positions[start : start + size] for start in range(0, len(positions), size)]
+        for found in self.data.batches(chunks):
+            for one in found.damaged:
+                self.damaged[one.position] = one.reason
+            if found.images is not None:
+                with self.autocast():
+                    reference = observe(self.tapped, self.place(found.images))
+                store.put(found.positions, self._needed(reference))
+
+    def _needed(self, reference: Reference) -> Reference:
+        if self.objective.reads_activations:
+            return reference
+        return Reference(reference.images, [], reference.scores)
+
     def _observe(self, batch: Batch, positions: np.ndarray, images: Tensor | None, number: int) -> Reference | None:
         if images is None:
             return None
         if self.plan.augment == "published":
             images = augment_batch(images, self._keys(batch, number))
         with self.autocast():
-            reference = observe(self.tapped, self.place(images))
-        if not self.objective.reads_activations:
-            reference = Reference(reference.images, [], reference.scores)
+            reference = self._needed(observe(self.tapped, self.place(images)))
         if self.store is not None:
             self.store.put(positions, reference)
         return reference
