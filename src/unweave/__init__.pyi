@@ -29,6 +29,9 @@ from unweave.paths import Paths as Paths
 from unweave.paths import Rows as Rows
 from unweave.paths.restrict import restrict as restrict
 from unweave.pipeline.report import report as report
+from unweave.planted.planting import plant as plant
+from unweave.planted.scoring import score_paths as score_paths
+from unweave.search.attribute import attribute as attribute
 from unweave.search.disentangle import disentangle as disentangle
 from unweave.search.route import route as route
 from unweave.tables import Table as Table

@@ -55,3 +55,7 @@ class RunError(UnweaveError, OSError):
 
 class EngineError(UnweaveError, RuntimeError):
     """A worker process died, or work cannot be sent to one."""
+
+
+class PlantedError(UnweaveError, ArithmeticError):
+    """A planted network is not one that methods can be judged by."""

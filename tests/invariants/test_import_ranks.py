@@ -13,7 +13,7 @@ RANKS = (
     {"errors", "files", "randomness", "progress", "estimates", "tables", "versions"},
     {"network", "data", "engine"},
     {"paths", "runs"},
-    {"zoo", "search", "decoupling"},
+    {"zoo", "search", "decoupling", "planted"},
     {"analysis"},
     {"views"},
     {"pipeline"},

@@ -41,10 +41,13 @@ def disentangle(
     objective: Annotated[
         str,
         typer.Option(
-            help="released, variational, variational-noise, literal or concept-path; variants: docs/objectives.md."
+            help="released, variational, variational-noise, literal, concept-path or selective; variants: "
+            "docs/objectives.md."
         ),
     ] = "released",
-    beta: Annotated[str, typer.Option(help="Weight of the penalty: a number, or elbow.")] = "elbow",
+    beta: Annotated[
+        str | None, typer.Option(help="Weight of the penalty: a number, or elbow. Default: elbow; selective: 0.5.")
+    ] = None,
     classes: Annotated[str | None, typer.Option(help="Only these classes: names or indices by comma.")] = None,
     groups: Annotated[
         Path | None, typer.Option(help='Several classes as one row: a JSON file {"name": [class names or indices]}.')
@@ -93,7 +96,7 @@ def disentangle(
     from unweave.search.search import Search
     from unweave.search.settings import Settings
 
-    chosen_beta = _beta(beta)
+    chosen_beta = None if beta is None else _beta(beta)
     run = RunFolder(out)
     if not dry_run:
         run.check_writable()

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from unweave.cli import analyse, decouple, demo, disentangle, paths, report, route, sites
+from unweave.cli import analyse, attribute, bench, decouple, demo, disentangle, paths, report, route, sites
 from unweave.errors import UnweaveError
 
 app = typer.Typer(
@@ -22,11 +22,13 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("sites")(sites.sites)
 app.command("disentangle")(disentangle.disentangle)
+app.command("attribute")(attribute.attribute)
 app.command("route")(route.route)
 app.command("analyse")(analyse.analyse)
 app.command("report")(report.report)
 app.command("decouple")(decouple.decouple)
 app.command("paths")(paths.paths)
+app.command("bench")(bench.bench)
 
 
 def run() -> None:

@@ -81,7 +81,10 @@ class SearchTap:
         self.local: list[Tensor] = []
 
     def __call__(self, position: int, value: Tensor) -> Tensor:
-        site, gate, reference = self.sites[position], self.gates[position], self.references[position]
+        site, gate = self.sites[position], self.gates[position]
+        if not self.objective.reads_activations:
+            return value * along_channels(gate, value.ndim, site.dim).to(value.dtype)
+        reference = self.references[position]
         if self.objective.has_local_term:
             self.local.append((self.weight * self._local(position, reference.to(gate.dtype))).sum())
         if self.objective.has_chain_term:

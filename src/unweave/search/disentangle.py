@@ -26,7 +26,7 @@ def disentangle(
     sites: Sites | Level = "block",
     objective: str | Objective = DEFAULT_OBJECTIVE,
     *,
-    beta: float | Literal["elbow"] = "elbow",
+    beta: float | Literal["elbow"] | None = None,
     reconstruction: bool = True,
     validation: Data | LabelledImages | None = None,
     classes: Sequence[int] | None = None,
@@ -47,6 +47,7 @@ def disentangle(
     keep_activations: bool | None = None,
     betas: Sequence[float] = BETAS,
     elbow_limit_per_class: int = 200,
+    start: Paths | None = None,
     logits: str | int | None = None,
     run: str | os.PathLike[str] | None = None,
     engine: str = "inline",
@@ -71,12 +72,13 @@ def disentangle(
     sites
         What `find_sites` returned, or a level for it (`"block"`, `"filter"`, `"iccv2021:vgg16"`, a list of names).
     objective
-        `"released"`, `"variational"`, `"variational-noise"`, `"literal"`, `"concept-path"`, or an `Objective` (which
-        brings its own beta).
+        `"released"`, `"variational"`, `"variational-noise"`, `"literal"`, `"concept-path"`, `"selective"` (which looks
+        at images of other classes too), or an `Objective` (which brings its own beta).
     beta
         Weight of the penalty (the preprint's lambda for `concept-path`); `"elbow"` tries all of `betas` on the first
         5 % of the classes, at least three, and takes the elbow of reconstruction error against size (ICCV Appendix B).
-        Betas between the elbow and its neighbours are tried too. The sweep is kept in `paths.manifest["elbow"]`.
+        Betas between the elbow and its neighbours are tried too. Default: the elbow, or the objective's own
+        (`selective`: 0.5). The sweep is kept in `paths.manifest["elbow"]`.
     reconstruction
         False leaves the reconstruction terms out (the preprint's ablation: lower masks may then become empty).
     validation
@@ -112,6 +114,9 @@ def disentangle(
         all classes or, one shard of classes after the other, for some at a time.
     betas, elbow_limit_per_class
         What the elbow tries, on at most so many images a class.
+    start
+        Paths of the same classes and sites, as `attribute` finds, to begin with instead of random scores: scores are
+        those of the paths, moved so that a mask is where they are above 0, in units of their deviation.
     logits
         For networks that return a dict, tuple or dataclass: which part is the class scores.
     run
@@ -137,6 +142,8 @@ def disentangle(
         If the network cannot be captured or has no such site.
     DataError, SettingError
         If data or a setting cannot be used.
+    PathsError
+        If `start` has other sites or lacks a class.
     NumericError
         If NaN or infinity appears, naming the site.
     RunError
@@ -164,6 +171,7 @@ def disentangle(
         threads=threads,
         betas=betas,
         elbow_limit_per_class=elbow_limit_per_class,
+        start=start,
     )
     search = Search.with_engine(
         engine,

@@ -12,7 +12,7 @@ import torch
 
 from unweave.data.augmentation import AUGMENTATIONS
 from unweave.data.labelled import LabelledImages
-from unweave.errors import SettingError
+from unweave.errors import DataError, SettingError
 from unweave.search.preparation import Prepared
 from unweave.search.reference import Store, available_memory, bytes_per_image
 from unweave.search.targets import Against, Group, Target, make_targets
@@ -30,7 +30,8 @@ class Plan:
     an order keyed by (seed, class, pass), and its own steps of length `rate`; `rows_per_batch` rows share one pass
     through the network. `classes_per_shard` rows are searched from the first pass to the last before the next ones
     begin (None: all together). `kept`: whether what the untouched network does on a shard's images is kept between its
-    passes. `threads`: of the processor, None: as many as torch uses already.
+    passes. `threads`: of the processor, None: as many as torch uses already. `others`: whether every mini-batch also
+    holds as many images of other classes, in an order of the row's own.
 
     Raises
     ------
@@ -50,6 +51,7 @@ class Plan:
     kept: bool = False
     limit_per_class: int | None = None
     threads: int | None = None
+    others: bool = False
 
     def __post_init__(self) -> None:
         for name in ("passes", "batch", "rows_per_batch", "classes_per_shard", "limit_per_class", "threads"):
@@ -118,9 +120,32 @@ class Plan:
             for target in self.targets
         ]
 
+    def others_images(self, data: LabelledImages) -> list[np.ndarray]:
+        """Positions of the images of other classes that each row sees: of its opponents, where it has any.
+
+        Raises
+        ------
+        DataError
+            If a row has none.
+        """
+        if not self.others:
+            return [np.empty(0, dtype=np.int64) for _ in self.targets]
+        found = []
+        for target in self.targets:
+            foreign = [
+                c for c in data.classes if c not in target.members and (not target.against or c in target.against)
+            ]
+            if not foreign:
+                raise DataError(
+                    f"there are no images of other classes to tell {target.name or target.members[0]} from; give such "
+                    "images, or an objective that needs none"
+                )
+            found.append(np.concatenate([data.of_class(c, self.limit_per_class, self.seed) for c in foreign]))
+        return found
+
     def positions(self, data: LabelledImages) -> np.ndarray:
         """Positions of all images of the search, ascending."""
-        return np.unique(np.concatenate(self.images(data)))
+        return np.unique(np.concatenate(self.images(data) + self.others_images(data)))
 
     def store(self, data: LabelledImages) -> Store | None:
         """An empty store for the plan's images, if it keeps activations."""
@@ -150,6 +175,8 @@ def make_plan(
     classes_per_shard: int | None = None,
     threads: int | None = None,
     workers: int = 1,
+    others: bool = False,
+    reads_activations: bool = True,
 ) -> Plan:
     """A checked plan; what is None is chosen for this network and machine, of which each of `workers` has its share.
 
@@ -174,16 +201,19 @@ def make_plan(
         kept=bool(keep_activations),
         limit_per_class=limit_per_class,
         threads=threads or max(1, torch.get_num_threads() // workers),
+        others=others,
     )
     if precision == "bfloat16" and prepared.dtype == torch.float64:
         raise SettingError("precision bfloat16 needs a float32 network")
     if augment != "none" and len(prepared.sites.image_shape) != 3:
         raise SettingError(f"augmentation needs images [channels, height, width], found {prepared.sites.image_shape}")
-    together = fastest_rows_per_batch(prepared, batch) if rows_per_batch is None else rows_per_batch
+    together = fastest_rows_per_batch(prepared, batch * (1 + others)) if rows_per_batch is None else rows_per_batch
     if workers > 1 and classes_per_shard is None:
         plan = replace(plan, classes_per_shard=-(-len(targets) // workers))
     plan = replace(plan, rows_per_batch=min(together, len(targets)))
     may_keep = keep_activations is None and passes > 1 and augment == "none"
+    if may_keep and not reads_activations:
+        return replace(plan, kept=_scores_fit(prepared, data, plan, workers))
     if may_keep and (fitting := _rows_that_fit(prepared, data, plan, workers)):
         wanted = min(fitting, plan.classes_per_shard or len(targets))
         return replace(plan, kept=True, classes_per_shard=wanted if wanted < len(targets) else plan.classes_per_shard)
@@ -208,6 +238,13 @@ def _rows_that_fit(prepared: Prepared, data: LabelledImages, plan: Plan, workers
     fitting = min(int(room // (bytes_kept_per_image(prepared) * largest)), len(plan.targets))
     # A shard smaller than half a batch would run the network on fewer images than it runs fastest with.
     return fitting if 2 * fitting >= plan.rows_per_batch else 0
+
+
+def _scores_fit(prepared: Prepared, data: LabelledImages, plan: Plan, workers: int) -> bool:
+    """Whether all images and their class scores, which is all that is kept, fit in memory."""
+    itemsize = torch.empty(0, dtype=prepared.dtype).itemsize
+    each = bytes_per_image((), prepared.sites.image_shape, prepared.captured.classes, itemsize)
+    return each * len(plan.positions(data)) * workers < available_memory(prepared.device)
 
 
 def bytes_kept_per_image(prepared: Prepared) -> int:

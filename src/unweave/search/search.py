@@ -89,12 +89,17 @@ class Search(Run[Plan]):
             keep_activations=chosen.keep_activations,
             threads=chosen.threads,
             workers=self.engine.workers,
+            others=chosen.kind.shows_others,
+            reads_activations=chosen.kind.reads_activations,
         )
 
     def _recorded_plan(self, recorded: Any) -> Plan:
         return Plan.from_record(recorded)
 
     def _plan_record(self) -> dict[str, Any]:
+        if (start := self.settings.started) is not None:
+            for site in self.prepared.sites:
+                start.of_targets(self.plan.targets, site)  # refuses paths that do not fit
         if self.settings.wants_elbow:
             sweep_plan(self.plan, self.settings)  # refuses what cannot be swept
         return self.plan.record()
@@ -125,6 +130,7 @@ class Search(Run[Plan]):
             folder.checkpoints if folder is not None else None,
             seconds_between_saves=self.seconds_between_saves,
             prepared=self.prepared,
+            start=self.settings.started,
         )
         manifest: dict[str, Any] = {"method": self.method, "network": self._network}
         beta = self.settings.beta

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from unweave.errors import SettingError
+from unweave.paths import Paths
 from unweave.search.elbow import BETAS
-from unweave.search.objectives import Objective, objective_named
+from unweave.search.objectives import Objective, kind_named, objective_named
+from unweave.search.start import Start
 from unweave.search.targets import Against, Group
 
 DEFAULT_OBJECTIVE = "released"
@@ -26,7 +28,7 @@ class Settings:
     """
 
     objective: str | Objective = DEFAULT_OBJECTIVE
-    beta: float | Literal["elbow"] = "elbow"
+    beta: float | Literal["elbow"] | None = None
     reconstruction: bool = True
     classes: Sequence[int] | None = None
     groups: Mapping[str, Group] | None = None
@@ -44,13 +46,23 @@ class Settings:
     threads: int | None = None
     betas: Sequence[float] = BETAS
     elbow_limit_per_class: int = 200
+    start: Paths | None = None
 
     def __post_init__(self) -> None:
+        own = self.kind.default_beta
+        given = self.beta
+        if given is None:
+            object.__setattr__(self, "beta", "elbow" if own is None or isinstance(self.objective, Objective) else own)
         if isinstance(self.objective, Objective):
-            if self.beta != "elbow" or not self.reconstruction:
+            if given not in (None, "elbow") or not self.reconstruction:
                 raise SettingError("an Objective brings its own beta and reconstruction; give them there")
         elif self.beta == "elbow":
             objective_named(self.objective, 1.0)
+            if not self.kind.reads_activations:
+                raise SettingError(
+                    f"the elbow weighs reconstruction at the sites, which {self.objective} has none of; give beta a "
+                    f"number (default {own:g})"
+                )
             if not self.reconstruction:
                 raise SettingError(
                     "the elbow weighs reconstruction against size: give beta a number with reconstruction=False"
@@ -59,6 +71,16 @@ class Settings:
                 raise SettingError(f"an elbow needs at least three betas, found {len(set(self.betas))}")
         else:
             self.objective_with(self.beta)
+
+    @property
+    def started(self) -> Start | None:
+        """The scores to start from, where paths are given."""
+        return None if self.start is None else Start.of(self.start)
+
+    @property
+    def kind(self) -> type[Objective]:
+        """The objective's class."""
+        return type(self.objective) if isinstance(self.objective, Objective) else kind_named(self.objective)
 
     @property
     def wants_elbow(self) -> bool:
@@ -81,7 +103,10 @@ class Settings:
             own = {"objective": chosen.settings(), "beta": chosen.beta}
         else:
             own = {"objective": chosen, "beta": _plain(self.beta)}
-        plain = {name: _plain(value) for name, value in vars(self).items() if name not in (*_FREE, *own)} | own
+        left_out = (*_FREE, *own, "start")
+        plain = {name: _plain(value) for name, value in vars(self).items() if name not in left_out} | own
+        if (start := self.started) is not None:
+            plain["start"] = start.fingerprint()
         if not self.wants_elbow:
             del plain["betas"], plain["elbow_limit_per_class"]
         return plain

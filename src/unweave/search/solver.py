@@ -19,6 +19,7 @@ from unweave.search.chain import SearchTap
 from unweave.search.objectives import Objective
 from unweave.search.plan import Plan
 from unweave.search.reference import Reference, Store, observe
+from unweave.search.start import Start
 
 Batch = list[tuple[int, np.ndarray]]
 """Mini-batches of several rows that share one pass through the network: (row, positions of its images)."""
@@ -41,23 +42,31 @@ class Solver:
         device: torch.device,
         dtype: torch.dtype,
         store: Store | None = None,
+        start: Start | None = None,
     ) -> None:
         self.tapped, self.objective, self.data, self.plan = tapped, objective, data, plan
         self.device, self.dtype, self.store = device, dtype, store
         self.sites = tapped.sites
-        self.scores = [self._initial("scores", site) for site in range(len(self.sites))]
+        self.scores = [self._started(site, start) for site in range(len(self.sites))]
         self.spreads = [self._initial("spread", site) for site in range(len(self.sites))] if objective.noisy else None
         self.steps = np.zeros(len(plan.targets), dtype=np.int64)
-        self.images = plan.images(data)
+        self.images, self.others = plan.images(data), plan.others_images(data)
         self.damaged: dict[int, str] = store.damaged if store is not None else {}
 
     def _initial(self, purpose: str, site: int) -> Tensor:
         size = (self.sites[site].channels,)
         rows = [normal(purpose, self.plan.seed, target.key, site, size=size) for target in self.plan.targets]
-        return torch.stack(rows).to(self.device, self.dtype)
+        mean, deviation = self.objective.start if purpose == "scores" else (0.0, 1.0)
+        return torch.stack(rows).mul_(deviation).add_(mean).to(self.device, self.dtype)
+
+    def _started(self, site: int, start: Start | None) -> Tensor:
+        if start is None:
+            return self._initial("scores", site)
+        return start.of_targets(self.plan.targets, self.sites[site]).to(self.device, self.dtype, copy=True)
 
     def batches(self, number: int) -> list[Batch]:
-        """The batches of pass `number`: each a list of (row, positions of the row's images)."""
+        """The batches of pass `number`: each a list of (row, positions of the row's images, and of as many others if
+        the plan shows them)."""
         plan = self.plan
         orders = [
             order(images, plan.seed, target.key, number)
@@ -68,8 +77,19 @@ class Solver:
             rows = range(start, min(start + plan.rows_per_batch, len(orders)))
             for first in range(0, max(len(orders[row]) for row in rows), plan.batch):
                 parts = [(row, orders[row][first : first + plan.batch]) for row in rows]
-                batches.append([(row, images) for row, images in parts if len(images)])
+                batches.append(
+                    [(row, self._with_others(row, images, first, number)) for row, images in parts if len(images)]
+                )
         return batches
+
+    def _with_others(self, row: int, own: np.ndarray, first: int, number: int) -> np.ndarray:
+        """A row's mini-batch with as many images of other classes, which take turns from pass to pass."""
+        foreign = self.others[row]
+        if not len(foreign):
+            return own
+        whole = order(foreign, self.plan.seed, self.plan.targets[row].key)
+        start = number * len(self.images[row]) + first
+        return np.concatenate([own, np.take(whole, range(start, start + len(own)), mode="wrap")])
 
     def run_pass(
         self, number: int, first: int = 0, after_batch: Callable[[int, float], None] = lambda done, loss: None
@@ -84,7 +104,7 @@ class Solver:
     def refill(self, number: int, first: int) -> None:
         """Compute again what was kept before batch `first` of pass `number`, in the batches in which it was computed
         then: an image's numbers depend, in their last bits, on the batch that it is in."""
-        if self.store is None or self.store.full or (number, first) == (0, 0):
+        if self.store is None or self.store.full or self.objective.shows_others or (number, first) == (0, 0):
             return
         until = first if number == 0 else None
         for _ in self.observed(0, 0, until):
@@ -96,6 +116,8 @@ class Solver:
         """Batches `first` to `until` of a pass, without damaged images, and what the untouched network does on them:
         kept from an earlier pass, or computed now. With each the number of batches done; None where no image is left.
         """
+        if self.store is not None and self.objective.shows_others and not self.store.full:
+            self._fill(self.store)
         batches = self.batches(number)[first:until]
         positions = [np.concatenate([images for _, images in batch]) for batch in batches]
         if self.store is not None and self.store.full:
@@ -110,13 +132,32 @@ class Solver:
             batch = _only(whole, found.positions) if found.damaged else whole
             yield done, batch, self._observe(batch, found.positions, found.images, number)
 
+    def _fill(self, store: Store) -> None:
+        """Keep all images at once: those of other classes come only after many passes, and what is kept must not depend
+        on where a search was stopped."""
+        positions = self.plan.positions(self.data)
+        size = 2 * self.plan.batch * self.plan.rows_per_batch
+        chunks = [positions[start : start + size] for start in range(0, len(positions), size)]
+        for found in self.data.batches(chunks):
+            for one in found.damaged:
+                self.damaged[one.position] = one.reason
+            if found.images is not None:
+                with self.autocast():
+                    reference = observe(self.tapped, self.place(found.images))
+                store.put(found.positions, self._needed(reference))
+
+    def _needed(self, reference: Reference) -> Reference:
+        if self.objective.reads_activations:
+            return reference
+        return Reference(reference.images, [], reference.scores)
+
     def _observe(self, batch: Batch, positions: np.ndarray, images: Tensor | None, number: int) -> Reference | None:
         if images is None:
             return None
         if self.plan.augment == "published":
             images = augment_batch(images, self._keys(batch, number))
         with self.autocast():
-            reference = observe(self.tapped, self.place(images))
+            reference = self._needed(observe(self.tapped, self.place(images)))
         if self.store is not None:
             self.store.put(positions, reference)
         return reference
@@ -143,7 +184,7 @@ class Solver:
         labels = self._labels(batch)
         active = counted.sum(1) > 0
         scale = objective.scale(len(self.sites))
-        class_weight = (members / members.sum(1, keepdim=True)).sum(0) * scale
+        class_weight = self._class_weight(batch, members) * scale
         site_weight = (counted / counted.sum(1, keepdim=True).clamp_min(1)).sum(0) * scale
 
         rows = torch.tensor([row for row, _ in batch], device=self.device)
@@ -158,6 +199,25 @@ class Solver:
                 table.index_copy_(0, rows, stepped.detach())
         self.steps[[row for row, _ in batch]] += active.cpu().numpy()
         return class_loss.detach().mean()
+
+    def _own(self, batch: Batch) -> Tensor:
+        """`[batch]`: whether an image is of its row's classes."""
+        mine = [np.isin(self.data.labels[images], self.plan.targets[row].members) for row, images in batch]
+        return torch.from_numpy(np.concatenate(mine)).to(self.device)
+
+    def _class_weight(self, batch: Batch, members: Tensor) -> Tensor:
+        """`[batch]`: a row's own images weigh 1 together, and so do those of other classes."""
+        if not self.objective.shows_others:
+            return (members / members.sum(1, keepdim=True)).sum(0)
+        own = self._own(batch).to(self.dtype)
+        parts = [members * own, members * (1 - own)]
+        return sum((part / part.sum(1, keepdim=True).clamp_min(1) for part in parts), torch.zeros_like(members)).sum(0)
+
+    def _class_loss(self, batch: Batch, scores: Tensor, untouched: Tensor, labels: Tensor) -> Tensor:
+        found = self.objective.class_term(scores, untouched, labels)
+        if not self.objective.shows_others:
+            return found
+        return torch.where(self._own(batch), found, self.objective.others_term(scores, untouched, labels))
 
     def _labels(self, batch: Batch) -> Tensor:
         """Where each image's own class is in `_collapsed` scores."""
@@ -201,8 +261,9 @@ class Solver:
         """Sum of the rows' losses; the chain's terms enter through their gradient alone."""
         sites, objective = self.sites, self.objective
         gates = [torch.sigmoid(score) for score in leaves[: len(sites)]]
+        through = [_straight_through(gate) for gate in gates] if objective.binary else gates
         # A product with ones and zeros spreads rows over their images; its gradient sums in a fixed order.
-        means = [members.T @ gate for gate in gates]
+        means = [members.T @ gate for gate in through]
         spreads = None
         used = means
         if objective.noisy:
@@ -212,8 +273,8 @@ class Solver:
         tap = SearchTap(objective, sites, used, spreads, means, reference.activations, site_weight)
         with self.autocast():
             scores = self.tapped(reference.images, tap)
-        class_loss = objective.class_term(
-            self._collapsed(batch, scores), self._collapsed(batch, reference.scores), labels
+        class_loss = self._class_loss(
+            batch, self._collapsed(batch, scores), self._collapsed(batch, reference.scores), labels
         )
         penalty = torch.stack([objective.gate_term(gate) for gate in gates]).sum() * objective.scale(len(sites))
         loss = (class_weight * class_loss).sum() + penalty
@@ -297,6 +358,11 @@ class _Measuring:
     def __call__(self, position: int, value: Tensor) -> Tensor:
         self.values.append(self.tap(position, value))
         return self.values[-1]
+
+
+def _straight_through(gate: Tensor) -> Tensor:
+    """1 where the gate is above 0.5, else 0, with the gate's gradient."""
+    return (gate > 0.5).to(gate.dtype) + (gate - gate.detach())
 
 
 def _only(batch: Batch, positions: np.ndarray) -> Batch:

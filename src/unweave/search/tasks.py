@@ -20,6 +20,7 @@ from unweave.search.plan import Plan
 from unweave.search.preparation import Prepared, prepare
 from unweave.search.reference import Store
 from unweave.search.solver import Solver
+from unweave.search.start import Start
 
 SECONDS_BETWEEN_SAVES = 300.0
 """A pass that takes longer is saved within, so that never more than five minutes of work, or a pass, are repeated."""
@@ -75,6 +76,7 @@ class Worker:
     report: Report | None = None
     seconds_between_saves: float = SECONDS_BETWEEN_SAVES
     prepared: Prepared | None = None
+    start: Start | None = None
     _kept: tuple[Plan, Store | None] | None = field(default=None, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -92,7 +94,9 @@ class Worker:
         plan = task.plan
         found = self._loaded(task)
         store = None if found is not None and found.finished else self._store(plan)
-        solver = Solver(prepared.tapped, task.objective, self.images, plan, prepared.device, prepared.dtype, store)
+        solver = Solver(
+            prepared.tapped, task.objective, self.images, plan, prepared.device, prepared.dtype, store, self.start
+        )
         if found is not None:
             with _of_this_search(task):
                 solver.restore(found.arrays)

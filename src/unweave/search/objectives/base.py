@@ -34,6 +34,16 @@ class Objective(ABC):
     has_local_term: ClassVar[bool] = False
     noisy: ClassVar[bool] = False
     """Gates are `sigmoid(score) + noise * softplus(spread)`, the spread learned too (ICCV Eq. 7)."""
+    shows_others: ClassVar[bool] = False
+    """Rows see as many images of other classes as of their own; `others_term` is their class term."""
+    binary: ClassVar[bool] = False
+    """Gates are 1 where the score is above 0, else 0, with the gradient of `sigmoid(score)` (straight-through)."""
+    reads_activations: ClassVar[bool] = True
+    """Whether a term reads activations of the untouched network; its class scores are known always."""
+    default_beta: ClassVar[float | None] = None
+    """What beta is when nobody says; None: the elbow's, which needs a reconstruction at the sites."""
+    start: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    """Mean and deviation of the scores that a search starts with."""
 
     def __post_init__(self) -> None:
         if not self.beta >= 0:
@@ -50,6 +60,10 @@ class Objective(ABC):
     @abstractmethod
     def class_term(self, scores: Tensor, reference: Tensor, labels: Tensor) -> Tensor:
         """Per image `[batch]`, from the gated and the untouched class scores `[batch, classes]`."""
+
+    def others_term(self, scores: Tensor, reference: Tensor, labels: Tensor) -> Tensor:
+        """As `class_term`, of images of other classes; `labels` is the row's class."""
+        raise TypeError(f"{self.name} does not look at images of other classes")
 
     def gate_term(self, gate: Tensor) -> Tensor:
         """Per row `[rows]`, from the gates of one site `[rows, channels]`."""

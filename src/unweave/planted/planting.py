@@ -1,0 +1,137 @@
+"""`plant`: a network with known class channels, with images, made on the spot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import TensorDataset
+
+from unweave.data.labelled import labelled
+from unweave.errors import SettingError
+from unweave.network.capture import capture
+from unweave.network.fingerprint import fingerprint
+from unweave.network.sites import Sites, sites_of
+from unweave.network.tapping import TappedNetwork
+from unweave.paths import Paths, Rows
+from unweave.planted.architecture import KINDS, Kind, PlantedNetwork
+from unweave.planted.blocks import Blocks, arrange, train
+from unweave.planted.images import class_images
+from unweave.planted.merging import Merged, merge
+from unweave.planted.truth import SHARE, Ablation, Truth, find_truth
+
+_TRAINING_IMAGES = 1000
+_STEPS, _STEPS_PER_CLASS = 50, 2
+_JUDGED_ON = 20
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A `network` with known class channels, `search` images (those it was trained on), `held_out` images, its filter
+    level `sites` and the `truth` about them. `top1`: its accuracy on the held-out images."""
+
+    network: PlantedNetwork
+    search: TensorDataset
+    held_out: TensorDataset
+    sites: Sites
+    truth: Truth
+    top1: float
+    settings: Mapping[str, Any]
+
+
+def plant(
+    kind: Kind = "plain",
+    classes: int = 10,
+    *,
+    seed: int = 0,
+    width: int = 4,
+    shared: int | None = None,
+    distractors: int | None = None,
+    images_per_class: int | None = None,
+    share: float = SHARE,
+    spread: float = 0.7,
+) -> Planted:
+    """Build a network of which it is known which channels each class needs.
+
+    Small separate networks (blocks of `width` channels in every layer) are trained side by side on generated images:
+    an expert for every class, `shared` ones that two classes read each, and `distractors`, which learn a class as an
+    expert does and whose answer nothing reads. They are written into one wide network of dense convolutions, whose
+    channels are permuted and scaled at random (which a ReLU network does not notice). What is planted for a class is
+    then found by ablation, see `Truth`, and checked, see `check_truth`.
+
+    Parameters
+    ----------
+    kind
+        `"plain"`, `"residual"` or `"concatenating"`.
+    classes
+        4 to 100.
+    shared, distractors
+        How many such blocks; default: a third, and half, of the classes.
+    images_per_class
+        To train and search on, and half as many held out; default: 1,000 in all, at least 20 a class.
+    share
+        A channel is planted if removing it changes its class's score by more than this share on images of the class.
+    spread
+        Standard deviation of the logarithm of channels' mean activations.
+
+    Raises
+    ------
+    SettingError
+        If a value cannot be used.
+    PlantedError
+        If the network that came out is not fair to judge by; another seed may be.
+    """
+    if kind not in KINDS:
+        raise SettingError(f"no kind {kind!r} of planted network; there are {', '.join(KINDS)}")
+    if not 4 <= classes <= 100:
+        raise SettingError(f"classes must be 4 to 100, found {classes}")
+    if width < 1 or not 0 < share < 1 or spread < 0:
+        raise SettingError(f"width from 1, share within 0 and 1, spread from 0; found {width}, {share}, {spread}")
+    draw = np.random.default_rng([seed, KINDS.index(kind), classes])
+    per_class = images_per_class or max(20, _TRAINING_IMAGES // classes)
+    search, held_out = class_images(classes, per_class, seed, 0), class_images(classes, -(-per_class // 2), seed, 1)
+    blocks = arrange(
+        kind,
+        classes,
+        width,
+        classes // 3 if shared is None else shared,
+        classes // 2 if distractors is None else distractors,
+        draw,
+    )
+    images, labels = search.tensors
+    trained = train(blocks, images, labels, _STEPS + _STEPS_PER_CLASS * classes, seed)
+    with torch.no_grad():
+        merged = merge(blocks, trained, images, spread, draw)
+        top1 = float((merged.network(held_out.tensors[0]).argmax(1) == held_out.tensors[1]).float().mean())
+    sites, truth = _judged(blocks, merged, search, share)
+    settings = {"kind": kind, "classes": classes, "seed": seed, "width": width, "share": share, "spread": spread}
+    settings |= {"blocks": len(blocks.serves), "channels": blocks.channels, "images_per_class": per_class}
+    return Planted(merged.network, search, held_out, sites, truth, top1, settings)
+
+
+def _judged(blocks: Blocks, merged: Merged, data: TensorDataset, share: float) -> tuple[Sites, Truth]:
+    captured = capture(merged.network, data.tensors[0][:2])
+    sites = sites_of(captured, "filter")
+    ablation = Ablation.of(TappedNetwork(captured, sites), sites, labelled(data), _JUDGED_ON)
+    network = fingerprint(merged.network)
+
+    def to_paths(masks: Mapping[str, Tensor]) -> Paths:
+        manifest = {"method": "planted", "network": network}
+        return Paths(masks, Rows.of_classes(range(blocks.classes)), sites, manifest)
+
+    return sites, find_truth(ablation, reaching(blocks, merged), to_paths, share)
+
+
+def reaching(blocks: Blocks, merged: Merged) -> list[np.ndarray]:
+    """Of every layer, `Bool[classes, channels]`: which channels can reach which class's score."""
+    before = np.stack([blocks.of_class(c) for c in range(blocks.classes)])
+    found = []
+    for place in merged.places:
+        after = np.zeros_like(before)
+        after[:, place] = before
+        found.append(after)
+    return found

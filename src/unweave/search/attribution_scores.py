@@ -1,0 +1,102 @@
+"""Integrated gradients along the gates, of one batch of images."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from unweave.errors import NumericError, SettingError
+from unweave.network.tapping import Multiplier, check_finite
+from unweave.search.preparation import Prepared
+from unweave.search.reference import observe
+from unweave.search.routing_gates import by_site
+from unweave.search.targets import Target
+
+Of = Literal["class_probability", "logit"]
+Over = Literal["own", "all"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of every channel. See `attribute` for what each means.
+
+    Raises
+    ------
+    SettingError
+        If a value cannot be used.
+    """
+
+    steps: int = 8
+    of: Of = "class_probability"
+    signed: bool = True
+    over: Over = "own"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.steps, bool) or not isinstance(self.steps, numbers.Integral) or self.steps < 1:
+            raise SettingError(f"steps must be a whole number from 1, found {self.steps!r}")
+        for name, known in (("of", get_args(Of)), ("over", get_args(Over))):
+            if getattr(self, name) not in known:
+                raise SettingError(f"{name} must be {' or '.join(map(repr, known))}, found {getattr(self, name)!r}")
+        if not isinstance(self.signed, bool):
+            raise SettingError(f"signed must be True or False, found {self.signed!r}")
+
+    def record(self) -> dict[str, Any]:
+        """Plain values, for manifests."""
+        return asdict(self)
+
+    def points(self) -> list[float]:
+        """Where on the way from closed to open gates gradients are taken: the middles of `steps` equal parts. One step
+        is the first-order Taylor expansion at the untouched network, whose gates are open."""
+        return [1.0] if self.steps == 1 else [(k + 0.5) / self.steps for k in range(self.steps)]
+
+    def answer(self, target: Target, scores: Tensor) -> Tensor:
+        """`F` per image, from class scores `[batch, classes]`."""
+        collapsed, own = target.collapse(scores), target.members[0]
+        return collapsed[:, own] if self.of == "logit" else collapsed.log_softmax(1)[:, own]
+
+
+def attribution_scores(
+    prepared: Prepared, images: Tensor, targets: Sequence[Target], shows: Tensor, question: Question
+) -> Tensor:
+    """Sums over images, `[rows, channels of all sites]`, of the attributions to every row, or of their absolute values.
+
+    For image x and row c, with all gates of all sites at the same `t` in [0, 1]:
+
+        A_i(x) = integral over t of dF_c(x; t) / dg_i,      sum over all channels i = F_c(x; 1) - F_c(x; 0)
+
+    by the midpoint rule. `shows` `Bool[rows, images]`: which images count for which row. Every image has gates of its
+    own, so that no image's gradient depends on another.
+
+    Raises
+    ------
+    NumericError
+        If NaN or infinity appears, naming the first site.
+    """
+    sites = prepared.tapped.sites
+    count = sum(site.channels for site in sites)
+    totals = torch.zeros(len(targets), len(images), count, device=images.device, dtype=prepared.dtype)
+    points = question.points()
+    # Where an image counts for one row alone, as for its own class, one backward pass serves all rows.
+    alone = bool((shows.sum(0) <= 1).all())
+    for point in points:
+        gates = torch.full((len(images), count), point, device=images.device, dtype=prepared.dtype, requires_grad=True)
+        scores = prepared.tapped(images, Multiplier(sites, by_site(gates, sites))).to(prepared.dtype)
+        answers = torch.stack([question.answer(target, scores) for target in targets]) * shows
+        if alone:
+            (gradient,) = torch.autograd.grad(answers.sum(), gates)
+            totals += gradient / len(points) * shows[:, :, None]
+            continue
+        for row in range(len(targets)):
+            last = row + 1 == len(targets)
+            (gradient,) = torch.autograd.grad(answers[row].sum(), gates, retain_graph=not last)
+            totals[row] += gradient / len(points)
+    if not torch.isfinite(totals.sum()):
+        untouched = observe(prepared.tapped, images)
+        check_finite(untouched.activations, untouched.scores, sites)
+        raise NumericError("the gradient along the gates is NaN or infinite; is an operation not smooth near 0?")
+    return (totals if question.signed else totals.abs()).sum(1)

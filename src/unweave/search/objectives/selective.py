@@ -1,0 +1,50 @@
+"""Sub-architectures that say yes to their class and no to the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+from torch.nn import functional
+
+from unweave.search.objectives.base import Objective
+from unweave.search.objectives.class_terms import margin
+
+
+@dataclass(frozen=True)
+class Selective(Objective):
+    """ICCV Eq. 12 with both halves, on binary gates, images of other classes shown too:
+
+        L = mean_{x of c} [ softplus(-m) + F ] + mean_{x of others} [ softplus(m) + F ] + beta * sum_i mean_c gate_i
+        m = z_c - logsumexp_{k != c} z_k,      F = |z~_c - z_c| / (1 + |z_c|)
+
+    `softplus(-m) = -log p_c`, `softplus(m) = -log(1 - p_c)`; `z~_c` and `z_c`: the class's own score of the gated and
+    of the untouched network. `F`, the score's reconstruction, keeps channels that hold the class back, or speak for it
+    where it is sure already (left out with `reconstruction=False`). Gates are 1 where the score is above 0, else 0,
+    with the gradient of `sigmoid(score)`: what is learned is what the mask does. Scores start above 0, so that the
+    search begins with the whole network. A channel is worth keeping if all that hangs on it is more than `beta / C`,
+    `C` the site's channels.
+    """
+
+    name: ClassVar[str] = "selective"
+    source: ClassVar[str] = "ours, after ICCV Eq. 12"
+    shows_others: ClassVar[bool] = True
+    binary: ClassVar[bool] = True
+    reads_activations: ClassVar[bool] = False
+    default_beta: ClassVar[float | None] = 0.5
+    start: ClassVar[tuple[float, float]] = (0.5, 0.1)
+
+    def class_term(self, scores: Tensor, reference: Tensor, labels: Tensor) -> Tensor:
+        return functional.softplus(-margin(scores, labels)) + self._score_error(scores, reference, labels)
+
+    def others_term(self, scores: Tensor, reference: Tensor, labels: Tensor) -> Tensor:
+        return functional.softplus(margin(scores, labels)) + self._score_error(scores, reference, labels)
+
+    def gate_term(self, gate: Tensor) -> Tensor:
+        return self.beta * gate.mean(1)
+
+    def _score_error(self, scores: Tensor, reference: Tensor, labels: Tensor) -> Tensor:
+        gated, untouched = (table.gather(1, labels[:, None])[:, 0] for table in (scores, reference))
+        error: Tensor = (gated - untouched).abs() / (1 + untouched.abs())
+        return float(self.reconstruction) * error
