@@ -54,3 +54,9 @@ def test_bad_settings_end_with_one_line(attribute, tmp_path, arguments, message)
     assert ran.status == 2
     assert message in ran.err
     assert len(ran.err.strip().splitlines()) == 1
+
+
+def test_a_dry_run_says_what_it_would_take_and_writes_nothing(attribute, tmp_path):
+    ran = attribute("--out", tmp_path / "run", "--dry-run")
+    assert " x 2 steps, 10 rows: about " in ran.out
+    assert not (tmp_path / "run").exists()

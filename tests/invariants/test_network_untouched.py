@@ -129,6 +129,10 @@ def route(network, paths, data):
     return uw.route(network, data, batch=3, steps=2)
 
 
+def attribute(network, paths, data):
+    return uw.attribute(network, data, batch=3, steps=2)
+
+
 def search(objective):
     def disentangle(network, paths, data):
         return uw.disentangle(network, data, objective=objective, beta=0.1, passes=2, batch=3)
@@ -142,11 +146,14 @@ CALLS = {
     "accuracy": accuracy,
     "specificity": specificity,
     "route": route,
+    "attribute": attribute,
     **{f"disentangle {objective}": search(objective) for objective in OBJECTIVES},
 }
 READS_IMAGES = [name for name in CALLS if name not in ("find_sites", "restrict")]
 # Preparing a search reads nineteen images, a pass eighteen; routing looks at three more before it chooses sites.
-LIMITS = {name: 27 if name.startswith("disentangle") else 29 if name == "route" else 5 for name in READS_IMAGES}
+LIMITS = {
+    name: 27 if name.startswith(("disentangle", "attribute")) else 29 if name == "route" else 5 for name in READS_IMAGES
+}
 CASES = [
     *((name, call, None, None) for name, call in CALLS.items()),
     *((name, call, "in capture", CaptureError) for name, call in CALLS.items()),

@@ -48,6 +48,8 @@ class Naive:
             module.register_forward_hook(lambda module, inputs, output, position=position: self.gate(output, position))
         dtype = self.images.dtype
         self.scores = self.initial("scores", dtype)
+        if name == "selective":  # begins with the whole network
+            self.scores = [[0.5 + 0.1 * score for score in row] for row in self.scores]
         self.spreads = self.initial("spread", dtype)
 
     def initial(self, purpose, dtype):
@@ -75,6 +77,8 @@ class Naive:
         spreads = [spread.clone().requires_grad_() for spread in self.spreads[row]]
         means, sigmas = [torch.sigmoid(s) for s in scores], [functional.softplus(s) for s in spreads]
         self.used = [mean.expand(len(images), -1) for mean in means]
+        if self.name == "selective":
+            self.used = [(mean > 0.5).to(mean) + mean - mean.detach() for mean in self.used]
         if self.name == "variational-noise":
             keys = [(self.seed, c, number, int(i)) for i in positions]
             noise = torch.stack([normal("noise", *key, size=(sum(self.channels),)) for key in keys]).to(images)
@@ -104,6 +108,9 @@ class Naive:
                 return None
             errors = sum((h[right] - r[right]).pow(2).mean() for h, r in pairs)
             return (cross_entropy + on * errors + BETA * sum(m.pow(2).mean() for m in means)) / n
+        if self.name == "selective":  # of a plan that shows no others
+            error = ((answer[:, c] - plain[:, c]).abs() / (1 + plain[:, c].abs())).mean()
+            return cross_entropy + on * error + BETA * sum(m.mean() for m in means)
         if self.name == "variational":
             terms = [on * (r - h).pow(2) + BETA * h.pow(2) for h, r in pairs]
             return cross_entropy + sum(term.sum((1, 2, 3)).mean() for term in terms)

@@ -12,6 +12,7 @@ from unweave.cli.options import (
     DATA_HELP,
     ClassesFile,
     Device,
+    DryRun,
     Json,
     Loaders,
     Logits,
@@ -23,7 +24,7 @@ from unweave.cli.options import (
     Strict,
     Weights,
 )
-from unweave.cli.output import percent, print_json, print_line, print_table
+from unweave.cli.output import percent, print_estimate, print_json, print_line, print_table, say_beforehand
 
 if TYPE_CHECKING:
     from unweave.paths import Paths
@@ -70,6 +71,7 @@ def attribute(
     device: Device = None,
     loaders: Loaders = 0,
     strict: Strict = False,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Score every channel for every class by integrated gradients along the gates: a fast search.
@@ -85,6 +87,7 @@ def attribute(
     from unweave.pipeline.rows import class_indices, read_groups
     from unweave.runs.folder import RunFolder
     from unweave.search.attribution import Attribution
+    from unweave.search.attribution_cost import AttributionCost
     from unweave.search.attribution_scores import Question
 
     if keep is not None and keep_sizes_of is not None:
@@ -93,7 +96,8 @@ def attribute(
     sizes = None if keep_sizes_of is None else Paths.load(RunFolder(keep_sizes_of).paths_file)
     chosen = keep if sizes is None else sizes
     run = RunFolder(out)
-    run.check_writable()
+    if not dry_run:
+        run.check_writable()
     inputs = Inputs(
         model, train, validation, weights, preprocess, size, classes_file, logits, loaders=loaders, strict=strict
     )
@@ -119,6 +123,15 @@ def attribute(
     )
     if attribution.finished:
         sys.stderr.write(f"unweave: {out} holds these paths already, finished\n")
+        if dry_run:
+            print_estimate(AttributionCost.nothing(), json=json)
+            return
+    else:
+        cost = attribution.cost()
+        if dry_run:
+            print_estimate(cost, json=json)
+            return
+        say_beforehand(f"{'going on with' if attribution.begun else 'attributing'} {cost}", cost.seconds)
     paths = attribution.run()
     if not run.has_inputs:
         run.write_inputs({"inputs": inputs.as_settings(), "seed": seed})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -13,10 +14,12 @@ from torch import Tensor, nn
 
 from unweave.data.labelled import LabelledImages
 from unweave.errors import DataError, PathsError, RunError, SettingError
+from unweave.estimates import fastest
 from unweave.network.sites import Level, Sites
 from unweave.paths import Paths, Rows
 from unweave.progress import progress
 from unweave.runs.folder import RunFolder
+from unweave.search.attribution_cost import AttributionCost
 from unweave.search.attribution_scores import Question, attribution_scores
 from unweave.search.messages import warn_of_damage
 from unweave.search.plan import fastest_rows_per_batch
@@ -132,6 +135,24 @@ class Attribution(Run[Work]):
 
     def _fingerprints(self) -> dict[str, Any]:
         return {"search": self.images.fingerprint(self._positions)}
+
+    def cost(self) -> AttributionCost:
+        """What it will take, from two goes at one of its batches, the first of which warms up."""
+        self._check_sizes()
+        sample, timed = self.batches[len(self.batches) // 2], []
+        with torch.inference_mode(False), torch.enable_grad(), torch_threads(self.plan.threads):
+            for _ in range(2):
+                started = time.perf_counter()
+                self._of_batch(sample)
+                timed.append(time.perf_counter() - started)
+        images, rows, channels = len(self._positions), len(self.targets), self.prepared.sites.channels
+        return AttributionCost(
+            images=images,
+            rows=rows,
+            steps=self.question.steps,
+            seconds=fastest(timed) * images / len(sample),
+            disk=rows * channels * (8 * len(self.batches) + 4),
+        )
 
     def _find(self, folder: RunFolder | None) -> Paths:
         self._check_sizes()
