@@ -138,9 +138,7 @@ def test_every_measure_of_classes_leaves_its_tables_and_figures(unweave, run, tm
     drawn = drawn - {"interpretability"} | {"feature_maps_0", "feature_maps_1"}
     assert {file.name for file in figures.iterdir()} == {f"{name}.{kind}" for name in drawn for kind in ("png", "svg")}
     assert found["tables"]["clusters"]["columns"]["group"].count("round") == 3
-    assert "x" * 300 in found["tables"]["hit_rate"]["columns"].get(
-        "name", found["tables"]["accuracy"]["columns"]["name"]
-    )
+    assert "x" * 300 in found["tables"]["accuracy"]["columns"]["name"]
 
 
 @pytest.mark.parametrize(

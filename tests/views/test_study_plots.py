@@ -57,9 +57,9 @@ def curves():
 
 def misjudged(p=0.01):
     columns = {"name": NAMES, "mis": (0.5, 0.4, float("nan"), 0.6, 0.3), "oth": (0.3, 0.35, 0.2, 0.4, 0.35)}
-    summary = {"mis": 0.45, "oth": 0.35, "difference": 0.1, "p": p, "permutations": 4, "shared": 0.5}
+    summary = {"mis": 0.45, "oth": 0.35, "difference": 0.1, "p": p, "permutations": 4, "share_shared": 0.5}
     return Misjudgements(
-        Table("", columns, {}, {**summary, "shared_by_chance": 0.75}), Table("", {}, {}), np.arange(4) / 100
+        Table("", columns, {}, {**summary, "share_by_chance": 0.75}), Table("", {}, {}), np.arange(4) / 100
     )
 
 
