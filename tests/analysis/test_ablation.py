@@ -81,7 +81,11 @@ def test_the_table_has_the_whole_network_and_each_mask_by_each_filling():
     complement = rows_of(table, "complement")
     assert table["own"][complement["zero"]] == 0
     assert table["balanced"][complement["zero"]] == 0.5
-    assert table.summary == {"balanced": 1.0, "worst_balanced": 1.0, "dropped": "zero"}
+    assert table.summary == {
+        "sub_architecture_balanced": 1.0,
+        "sub_architecture_worst_balanced": 1.0,
+        "sub_architecture_dropped": "zero",
+    }
 
 
 def test_the_worst_class_is_named():

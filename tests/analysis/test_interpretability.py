@@ -30,9 +30,9 @@ def test_the_score_is_the_variance_of_the_products_and_the_other_reading_takes_a
     assert table["mu_of"] == ("products", "similarities")
     assert table["mu"] == pytest.approx((sum(products) / 3, sum(similarities) / 3))
     assert table["score"] == pytest.approx([sum((p - mu) ** 2 for p in products) / 3 for mu in table["mu"]])
-    assert table.summary["score"] == table["score"][0]
+    assert table.summary["interpretability"] == table["score"][0]
     assert table.summary["standard_deviation"] == pytest.approx(math.sqrt(table["score"][0]))
-    assert table.summary["similarity"] == pytest.approx(sum(similarities) / 3)
+    assert table.summary["mean_similarity"] == pytest.approx(sum(similarities) / 3)
 
 
 def test_both_readings_agree_where_all_accuracies_are_one():

@@ -48,8 +48,8 @@ def test_confusions_are_set_beside_the_most_similar_classes():
     assert table["similar"][:2] == ("1, 2, 3", "0, 2, 3")
     assert table["confusions"] == ("1, 2", "0", "", "")
     assert table["shared"] == (2, 1, 0, 0)
-    assert table.summary["shared"] == 1
-    assert table.summary["shared_by_chance"] == 1  # three of three others
+    assert table.summary["share_shared"] == 1
+    assert table.summary["share_by_chance"] == 1  # three of three others
 
 
 def test_misjudged_images_are_listed_with_rank_and_similarity():

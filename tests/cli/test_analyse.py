@@ -102,7 +102,73 @@ def test_a_measure_that_lacks_images_is_refused_before_the_others_are_written(un
 def test_a_run_of_one_row_is_measured_by_what_applies(unweave, run):
     _write(run, _network(run), Rows.of_classes([3]))
     found = json.loads(unweave("analyse", run, "--json").out)
-    assert found["tables"].keys() == {"accuracy", "accuracy_histogram", "specificity", "usage"}
+    assert found["tables"].keys() == {"accuracy", "accuracy_histogram", "specificity", "ablation", "usage"}
+
+
+def _run_of_five(run, name="run", seed=0):
+    """Five digits with scores, as a search leaves them; named so that files and pages could trip over it."""
+    network = _network(run)
+    sites = find_sites(network, torch.zeros(2, *SHAPE))
+    numbers = torch.Generator().manual_seed(seed)
+    scores = {site.name: torch.randn(5, site.channels, generator=numbers) for site in sites}
+    rows = Rows.of_classes(range(5), ["<b>zero</b>", "one/1", "x" * 300, "三", "four $"])
+    masks = {site: table > 0 for site, table in scores.items()}
+    manifest = Paths.from_masks(masks, network, torch.zeros(2, *SHAPE)).manifest
+    folder = run.parent / name
+    Paths(masks, rows, sites, manifest, scores).save(RunFolder(folder).paths_file)
+    return folder
+
+
+def test_every_measure_of_classes_leaves_its_tables_and_figures(unweave, run, tmp_path):
+    first, second = _run_of_five(run), _run_of_five(run, "second", 1)
+    groups = tmp_path / "groups.csv"
+    groups.write_text("0,round\n1,straight\n2,round\n3,round\n4,straight\n")
+    ran = unweave("analyse", first, "--against", second, "--groups", groups, "--json")
+    assert ran.status == 0, ran.err
+    found = json.loads(ran.out)
+    names = {
+        *("accuracy", "accuracy_histogram", "specificity", "ablation", "keep_curve", "stability", "stability_classes"),
+        *("usage", "similarity", "similarity_matrix", "clusters", "cluster_agreement", "interpretability", "hit_rate"),
+        *("feature_maps", "misjudgements", "misjudged_images"),
+    }
+    assert found["tables"].keys() == names
+    tables, figures = first / "tables", first / "figures"
+    assert {file.stem for file in tables.iterdir()} == names
+    drawn = names - {"accuracy_histogram", "cluster_agreement", "stability_classes", "misjudged_images", "feature_maps"}
+    drawn = drawn - {"interpretability"} | {"feature_maps_0", "feature_maps_1"}
+    assert {file.name for file in figures.iterdir()} == {f"{name}.{kind}" for name in drawn for kind in ("png", "svg")}
+    assert found["tables"]["clusters"]["columns"]["group"].count("round") == 3
+    assert "x" * 300 in found["tables"]["accuracy"]["columns"]["name"]
+
+
+@pytest.mark.parametrize(
+    ("measure", "message"),
+    [
+        ("hit_rate", "hit_rate compares at least 4 rows, there are 2"),
+        ("clusters", "clusters compares at least 3 rows, there are 2"),
+        ("keep_curve", "ranks channels by their scores, which these paths do not have"),
+        ("stability", "stability compares runs of other seeds: give them with --against RUN"),
+    ],
+)
+def test_a_measure_that_a_run_is_too_little_for_is_refused_before_anything_is_written(unweave, run, measure, message):
+    ran = unweave("analyse", run, "--measure", "usage", "--measure", measure)
+    assert (ran.status, ran.out) == (2, "")
+    assert message in ran.err
+    assert not (run / "tables").exists()
+
+
+def test_measures_for_which_too_few_classes_have_images_are_left_out_unless_asked_for(unweave, run):
+    folder, file = _run_of_five(run), run.parent / "few.py"
+    file.write_text(
+        "import torch\nfrom torch.utils.data import TensorDataset\n"
+        "def images():\n    return TensorDataset(torch.zeros(6, 1, 8, 8), torch.arange(6) % 3)\n"
+    )
+    found = json.loads(unweave("analyse", folder, "--data", f"{file}:images", "--dry-run", "--json").out)
+    assert "misjudgements" in found["measures"]
+    assert not {"hit_rate", "feature_maps"} & set(found["measures"])
+    ran = unweave("analyse", folder, "--data", f"{file}:images", "--measure", "hit_rate")
+    assert ran.status == 2
+    assert "a mosaic shows four classes, 3 of the 5 rows have images" in ran.err
 
 
 def test_groups_and_opponents_are_measured_as_rows(unweave, run):
@@ -190,7 +256,7 @@ def test_a_dry_run_says_what_would_be_measured_and_writes_nothing(unweave, run):
     before = sorted(run.rglob("*"))
     ran = unweave("analyse", run, "--dry-run")
     assert (ran.status, ran.err) == (0, "")
-    assert ran.out.startswith("accuracy, specificity, usage, similarity; 2 rows on 449 images: about ")
+    assert ran.out.startswith("accuracy, specificity, ablation, usage, similarity; 2 rows on 449 images: about ")
     found = json.loads(unweave("analyse", run, "--measure", "usage", "--dry-run", "--json").out)
     assert found == {"measures": ["usage"], "rows": 2, "images": 0, "forward_passes": 0, "seconds": 0.0}
     assert sorted(run.rglob("*")) == before

@@ -55,7 +55,7 @@ def ablation(
         First the whole network, then a row per mask and filling: `mask`, `dropped` (what dropped channels hold),
         `own`, `false_accepts`, `balanced` (means over rows with images; shares), `worst_balanced` and `worst` (of the
         row with the lowest, and its name). The summary has `balanced` and `worst_balanced` of the sub-architectures
-        with zeros, where measured.
+        with the first filling.
 
     Raises
     ------
@@ -106,7 +106,11 @@ def ablation(
             "balanced": f"mean of own and of the share of images of {words.others} that are refused",
             "worst_balanced": f"of the {words.row} with the lowest",
         },
-        summary={"balanced": columns["balanced"][first], "worst_balanced": lowest[first][0], "dropped": fillings[0]},  # type: ignore[dict-item]
+        summary={
+            "sub_architecture_balanced": mean_known(found.balanced[first]),
+            "sub_architecture_worst_balanced": lowest[first][0],
+            "sub_architecture_dropped": fillings[0],
+        },
     )
 
 

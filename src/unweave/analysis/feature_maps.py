@@ -91,6 +91,8 @@ def feature_maps(
         raise DataError(f"each of the {len(drawn)} mosaics has an image that cannot be read")
     numbers = np.concatenate([one[0] for one in found])
     kept = np.concatenate([one[2] for one in found])
+    if np.isnan(kept).all():
+        raise DataError("no site of these paths has positions that could be pictured")
     shown = drawn.take(numbers)
     names = tuple(tuple(paths.rows.names[row] for row in rows) for rows in shown.rows.tolist())
     where = origin(paths, images, np.unique(shown.images))

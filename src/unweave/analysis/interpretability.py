@@ -36,8 +36,8 @@ def interpretability(paths: Paths, accuracies: Table) -> Table:
     Returns
     -------
     Table
-        One row per reading: `mu_of`, `score`, `mu`; the summary has `score` (reading `products`), `classes`, the means
-        of `M` and `a`, and the `standard_deviation` of the products.
+        One row per reading: `mu_of`, `score`, `mu`; the summary has `interpretability` (the score by reading
+        `products`), `classes`, the means of `M` and `a`, and the `standard_deviation` of the products.
 
     Raises
     ------
@@ -72,10 +72,10 @@ def interpretability(paths: Paths, accuracies: Table) -> Table:
             "score": "mean over pairs of classes of (a_i a_j M(i, j) - mu)^2",
         },
         summary={
-            "score": scores["products"],
+            "interpretability": scores["products"],
             "classes": len(usable),
-            "similarity": means["similarities"],
-            "accuracy": float(known[usable].mean()),
+            "mean_similarity": means["similarities"],
+            "mean_accuracy": float(known[usable].mean()),
             "standard_deviation": float(products.std()),
         },
     )
@@ -129,8 +129,8 @@ def compare_interpretability(networks: Mapping[str, tuple[Paths, Table]]) -> Tab
             float(np.average(np.nan_to_num(whole), weights=images)),
             found["score"][0],
             found["score"][1],
-            found.summary["accuracy"],
-            found.summary["similarity"],
+            found.summary["mean_accuracy"],
+            found.summary["mean_similarity"],
             usage(paths).summary["usage"],
         )
         for column, value in zip(columns.values(), row, strict=True):

@@ -72,7 +72,7 @@ def misjudgements(
         `wrong_labels` (number of different ones), `mis`, `oth`, `difference` (NaN where undefined), `similar` (the
         three most similar classes), `confusions` (the up to three most frequent wrong labels), `shared` (how many of
         the confusions are among the similar; of equal ones those of lower index come first). Its summary has `mis`,
-        `oth`, `difference`, `p`, `classes_compared`, and the `shared` share of confusions beside `shared_by_chance`.
+        `oth`, `difference`, `p`, `classes_compared`, and `share_shared` of the confusions beside `share_by_chance`.
         `images`: `position`, `label`, `prediction` (names), `similarity` of the two, `rank` (1: the most similar).
 
     Raises
@@ -239,8 +239,8 @@ def _compared(
             else float("nan"),
             "permutations": len(permuted),
             "classes_compared": int((~np.isnan(mis - oth)).sum()),
-            "shared": sum(shared) / total if total else float("nan"),
-            "shared_by_chance": min(TOP, len(names) - 1) / (len(names) - 1),
+            "share_shared": sum(shared) / total if total else float("nan"),
+            "share_by_chance": min(TOP, len(names) - 1) / (len(names) - 1),
             "weighting": weighting,
         },
     )

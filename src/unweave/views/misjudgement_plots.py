@@ -24,8 +24,8 @@ def plot_misjudgements(result: Misjudgements) -> Figure:
         f"Mis. {summary['mis']:.3f}, Oth. {summary['oth']:.3f}, difference {summary['difference']:+.3f}",
         "How to read: for each class, the similarity of its sub-architecture to those of labels that its images "
         "are wrongly given (dots), and to those of all others (bars). Dots above bars: the network confuses classes "
-        f"that share channels{chance}. Of the most frequent confusions, {summary['shared']:.0%} are among the three "
-        f"most similar classes; by chance {summary['shared_by_chance']:.0%}.",
+        f"that share channels{chance}. Of the most frequent confusions, {summary['share_shared']:.0%} are among the "
+        f"three most similar classes; by chance {summary['share_by_chance']:.0%}.",
     )
     positions = np.arange(len(shown))
     axes.vlines(positions, np.minimum(mis, oth)[shown], np.maximum(mis, oth)[shown], color="#bbbbbb", linewidth=1)

@@ -32,7 +32,7 @@ def plot_hit_rate(table: Table) -> Figure:
     axes.plot(positions, rates, color=SUB_ARCHITECTURE, marker="o", markersize=4, label="sub-architectures")
     axes.axhline(CHANCE_RATE, color=CHANCE, linestyle="--", label="any mask that does not depend on the class")
     known = rates[~np.isnan(rates)]
-    axes.set_ylim(min(0.15, *(known - 0.02)), max(0.5, *(known + 0.05)))
+    axes.set_ylim(min([0.15, *(known - 0.02)]), max([0.5, *(known + 0.05)]))
     axes.set_ylabel("hit rate")
     axes.legend(frameon=False, fontsize=8)
     label_sites(axes, table["site"])

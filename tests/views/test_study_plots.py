@@ -1,0 +1,179 @@
+"""Figures of controls, clusters, mosaics and misjudgements show their tables' numbers, whatever classes are called."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.paths.made import make, sites_of
+from unweave.analysis.clusters import cluster
+from unweave.analysis.feature_maps import FeatureMaps
+from unweave.analysis.misjudgements import Misjudgements
+from unweave.analysis.similarity import similarity
+from unweave.analysis.stability import stability
+from unweave.paths import Rows
+from unweave.tables import Table
+from unweave.views.cluster_plots import plot_clusters, plot_interpretability
+from unweave.views.control_plots import plot_ablation, plot_keep_curve, plot_stability
+from unweave.views.misjudgement_plots import plot_misjudgements
+from unweave.views.mosaic_plots import as_picture, highlighted, plot_feature_maps, plot_hit_rate
+from unweave.views.plots import plot_similarity, plot_similarity_matrix
+from unweave.views.style import CHANCE, save_figure
+
+NAMES = ("<b>cat</b>", "a/b\\c", "x" * 300, "猫の名前", "a $dollar$ name")
+ROWS, SITES = Rows.of_classes(range(5), NAMES), sites_of(12, 20, 8)
+PATHS = make(ROWS, SITES)
+
+
+def runs():
+    """Three runs, the last site of which alone is the same in all."""
+    others = [make(ROWS, SITES, seed) for seed in (1, 2)]
+    last = SITES.names[-1]
+    from unweave.paths import Paths
+
+    return [PATHS, *(Paths({**r.masks, last: PATHS.masks[last]}, ROWS, SITES, r.manifest) for r in others)]
+
+
+def hits():
+    columns = {
+        "site": ("a", "b", "c"),
+        "hit_rate": (0.25, float("nan"), 0.6),
+        "standard_error": (0.01, float("nan"), 0.02),
+    }
+    return Table("", columns, {}, {"mosaics": 40})
+
+
+def ablations():
+    masks = ("whole network", "sub-architecture", "sub-architecture", "complement", "complement", "random", "random")
+    figures = (0.9, 0.8, 0.7, 0.5, 0.5, 0.6, 0.6)
+    columns = {"mask": masks, "dropped": ("", *("zero", "mean") * 3), "balanced": figures}
+    return Table("", {**columns, "worst_balanced": tuple(f - 0.1 for f in figures)}, {})
+
+
+def curves():
+    columns = {"share": (0, 0.5, 1), "keep_balanced": (0.5, 0.9, 0.95), "remove_balanced": (0.95, 0.6, 0.5)}
+    areas = {"keep_area": 0.8, "remove_area": 0.6, "random_area": 0.7}
+    return Table("", {**columns, "random_balanced": (0.5, 0.7, 0.95)}, {}, areas)
+
+
+def misjudged(p=0.01):
+    columns = {"name": NAMES, "mis": (0.5, 0.4, float("nan"), 0.6, 0.3), "oth": (0.3, 0.35, 0.2, 0.4, 0.35)}
+    summary = {"mis": 0.45, "oth": 0.35, "difference": 0.1, "p": p, "permutations": 4, "share_shared": 0.5}
+    return Misjudgements(
+        Table("", columns, {}, {**summary, "share_by_chance": 0.75}), Table("", {}, {}), np.arange(4) / 100
+    )
+
+
+def maps():
+    kept = np.zeros((1, 4, 2, 3, 6, 6), np.float32)
+    kept[..., :2, :2] = 1
+    kept[:, :, :, 1] = np.nan
+    shares = tuple(0.1 * i for i in range(12))
+    return FeatureMaps(
+        torch.rand(1, 3, 6, 6), kept, (NAMES[:4],), ("a", "b", "c"), Table("", {"sub_architecture": shares}, {})
+    )
+
+
+def networks():
+    columns = {"network": ("<one>", "$two$"), "score": (0.01, 0.02), "top1": (0.9, 0.8), "usage": (0.5, 0.25)}
+    return Table("Interpretability", columns, {})
+
+
+FIGURES = {
+    "hit_rate": lambda: plot_hit_rate(hits()),
+    "feature_maps": lambda: plot_feature_maps(maps()),
+    "ablation": lambda: plot_ablation(ablations()),
+    "keep_curve": lambda: plot_keep_curve(curves()),
+    "stability": lambda: plot_stability(stability(runs())),
+    "misjudgements": lambda: plot_misjudgements(misjudged()),
+    "clusters": lambda: plot_clusters(cluster(PATHS, groups={"$soft$": [0, 1], "<hard>": [2, 3]}), own_similarity=0.8),
+    "interpretability": lambda: plot_interpretability(networks()),
+    "similarity": lambda: plot_similarity(similarity(PATHS), stability(runs())),
+    "similarity_matrix": lambda: plot_similarity_matrix(similarity(PATHS), stability(runs())),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_say_how_to_read_them_and_are_saved_whole(name, tmp_path):
+    figure = FIGURES[name]()
+    assert "How to read:" in figure.get_supxlabel()
+    png, svg = save_figure(figure, tmp_path / name)
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert svg.read_text().rstrip().endswith("</svg>")
+    assert "<b>cat" not in svg.read_text()
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted([f"{name}.png", f"{name}.svg"])
+
+
+def test_the_hit_rate_has_the_line_of_chance_at_a_quarter():
+    rates, chance = plot_hit_rate(hits()).axes[0].get_lines()
+    assert np.array_equal(rates.get_ydata(), [0.25, np.nan, 0.6], equal_nan=True)
+    assert set(chance.get_ydata()) == {0.25}
+    assert chance.get_color() == CHANCE
+
+
+def test_feature_maps_leave_sites_without_positions_out_and_frame_the_class():
+    figure = plot_feature_maps(maps())
+    assert len(figure.axes) == 5 * 3
+    shown = [axes.get_xlabel() for axes in figure.axes]
+    assert [label for label in shown if label] == ["0.00", "0.20", "0.30", "0.50", "0.60", "0.80", "0.90", "1.10"]
+    assert [len(axes.get_lines()) for axes in figure.axes] == [1] * 12 + [0] * 3
+
+
+def test_pictures_are_stretched_to_their_range_and_pale_where_nothing_is_kept():
+    picture = as_picture(np.array([[[-1.0, 3.0]]]))
+    assert picture.tolist() == [[[0, 0, 0], [1, 1, 1]]]
+    assert as_picture(np.full((3, 1, 1), 7.0)).tolist() == [[[0, 0, 0]]]
+    assert highlighted(picture, np.array([[1.0, 0.0]])).tolist() == [[[0, 0, 0], [1, 1, 1]]]
+    assert highlighted(picture, np.array([[0.0, 0.0]]))[0, 0].tolist() == pytest.approx([0.8] * 3)
+
+
+def test_bars_of_an_ablation_are_its_balanced_accuracies():
+    axes = plot_ablation(ablations()).axes[0]
+    drawn = {bars.get_label(): [bar.get_height() for bar in bars] for bars in axes.containers}
+    assert drawn == {"sub-architecture": [0.8, 0.7], "complement": [0.5, 0.5], "random": [0.6, 0.6]}
+
+
+def test_the_keep_curve_draws_its_three_curves_with_their_areas():
+    lines = plot_keep_curve(curves()).axes[0].get_lines()
+    assert [list(line.get_ydata()) for line in lines[:3]] == [[0.5, 0.9, 0.95], [0.5, 0.7, 0.95], [0.95, 0.6, 0.5]]
+    assert [line.get_label()[-6:] for line in lines[:3]] == ["[0.80]", "[0.70]", "[0.60]"]
+
+
+def test_similarity_draws_the_line_of_a_class_s_similarity_to_itself_where_it_is_known():
+    measured = stability(runs())
+    figure = plot_similarity(similarity(PATHS), measured)
+    lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].get_lines()}
+    assert np.allclose(lines["a class to itself, other seed"], measured.per_site["self_similarity"])
+    assert "was not measured here" in plot_similarity(similarity(PATHS)).get_supxlabel().replace("\n", " ")
+    triangles = figure.axes[0].collections[-1].get_offsets()[:, 0].tolist()
+    assert triangles == np.flatnonzero(measured.per_site["told_apart"]).tolist()
+    assert 2 in triangles
+
+
+def test_the_matrix_has_each_class_s_similarity_to_itself_on_the_diagonal():
+    measured = stability(runs())
+    shown = plot_similarity_matrix(similarity(PATHS), measured).axes[0].get_images()[0].get_array()
+    assert np.allclose(np.diag(shown), measured.classes["self_similarity"])
+
+
+def test_clusters_draw_the_heatmap_in_the_tree_s_order_and_a_join_a_pair():
+    result = cluster(PATHS)
+    figure = plot_clusters(result)
+    tree, heatmap = figure.axes[2], figure.axes[8]
+    shown = heatmap.get_images()[0].get_array()
+    expected = result.matrix[np.ix_(result.order, result.order)]
+    assert np.allclose(shown[0, 1:], expected[0, 1:])
+    assert len(tree.collections[0].get_segments()) == 4
+    heights = sorted(segment[:, 1].max() for segment in tree.collections[0].get_segments())
+    assert np.allclose(heights, result.linkage[:, 2])
+
+
+def test_a_thousand_classes_are_drawn_without_names():
+    result = cluster(make(Rows.of_classes(range(300)), sites_of(30)))
+    assert len(plot_clusters(result).axes[8].get_xticks()) == 0
+
+
+def test_misjudged_classes_are_drawn_by_difference_and_undefined_ones_left_out():
+    axes = plot_misjudgements(misjudged()).axes[0]
+    assert [label.get_text()[:5] for label in axes.get_xticklabels()] == ["<b>ca", "猫の名前", "a/b\\c", "a $do"]
+    assert "p = 0.010 (4 permutations)" in plot_misjudgements(misjudged()).get_supxlabel().replace("\n", " ")
+    assert "p =" not in plot_misjudgements(misjudged(float("nan"))).get_supxlabel()
