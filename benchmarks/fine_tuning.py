@@ -27,11 +27,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.common import user_networks
 from benchmarks.subarchitectures import data_of
 from unweave.data.labelled import labelled
-from unweave.data.padded_crops import flip_and_crop
 from unweave.decoupling.tensor_file import read_tensors, write_tensors
 from unweave.decoupling.training.images import TrainingImages, epoch_batches, in_order
 from unweave.decoupling.training.settings import FitSettings
-from unweave.decoupling.training.trainer import autocast
+from unweave.decoupling.training.trainer import augmented, autocast
 from unweave.errors import UnweaveError
 from unweave.files import canonical_json, digest, replacing, write_text
 from unweave.network.fingerprint import fingerprint
@@ -59,7 +58,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int)
     parser.add_argument("--rate", type=float)
     parser.add_argument("--weight-decay", type=float)
-    parser.add_argument("--augment", help="none, or cifar")
+    parser.add_argument("--augment", help="none, cifar or imagenet")
     parser.add_argument("--precision", help="float32, or bfloat16")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--device", default="cpu")
@@ -161,7 +160,7 @@ def fine_tune(
         for read, labels, positions in images.batches(
             epoch_batches(images.positions, settings.batch, number, settings.seed)
         ):
-            batch = flip_and_crop(read, positions, settings.seed, number) if settings.augment == "cifar" else read
+            batch = augmented(read, positions, settings, number)
             with autocast(images.device, settings.precision):
                 scores = network(batch)
             loss = functional.cross_entropy(scores.float(), labels)

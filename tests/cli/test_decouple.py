@@ -139,6 +139,8 @@ def test_killed_in_the_middle_of_an_epoch_the_same_command_goes_on_to_the_same_b
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert len(TrainingFolder(tmp_path / "killed").load()[0]["epochs"]) == 1
+    used = unweave("paths", tmp_path / "killed", f"{user_file}:images", "--last", "--out", tmp_path / "paths")
+    assert used.status == 0, used.err
     for name in ("killed", "whole"):
         ran = unweave(*typed, tmp_path / name)
         assert ran.status == 0, ran.err
@@ -162,7 +164,7 @@ def test_a_dry_run_says_what_it_takes_and_writes_nothing(unweave, user_file, tmp
         (("--keep", "1.5"), "keep must be a share of filters above 0 and at most 1"),
         (("--epochs", "0"), "epochs must be a whole number, at least 1"),
         (("--divergence", "-1"), "the weight divergence must be at least 0"),
-        (("--augment", "mosaic"), "augment must be none or cifar"),
+        (("--augment", "mosaic"), "augment must be none, cifar or imagenet"),
         (("--device", "nowhere"), "device 'nowhere' cannot be used"),
     ],
 )

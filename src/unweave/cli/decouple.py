@@ -52,7 +52,9 @@ def decouple(
     mutual_information: Annotated[float | None, typer.Option(help="Weight of the mutual information loss.")] = None,
     divergence: Annotated[float | None, typer.Option(help="Weight of the divergence loss.")] = None,
     sparsity: Annotated[float | None, typer.Option(help="Weight of the sparsity loss.")] = None,
-    augment: Annotated[str | None, typer.Option(help="none, or cifar (padded crops and flips).")] = None,
+    augment: Annotated[
+        str | None, typer.Option(help="none, cifar (padded crops, flips) or imagenet (resized crops, flips).")
+    ] = None,
     recalibrate: Annotated[
         int | None, typer.Option(help="Images to estimate batch norms' statistics on after each epoch, without noise.")
     ] = None,
@@ -113,9 +115,10 @@ def decouple(
         return
     if training.first and sys.stderr.isatty():
         sys.stderr.write(f"unweave: {'going on with' if training.begun else 'training'} {out}\n")
+    if training.first:  # before the work: the networks of an interrupted training can be used
+        folder.write_inputs({"inputs": inputs.as_settings(), "seed": seed})
     table = training.run()
     if training.first:
-        folder.write_inputs({"inputs": inputs.as_settings(), "seed": seed})
         _show(table, folder, json=json)
 
 

@@ -12,27 +12,28 @@ from torchvision.transforms.v2 import functional
 from unweave.randomness import generator
 
 AUGMENTATIONS = ("none", "published")
-_SCALE = (0.08, 1.25)
+_SMALLEST, _LARGEST = 0.08, 1.25
 _RATIO = (3 / 4, 4 / 3)
 
 
-def augment(image: Tensor, *key: int) -> Tensor:
-    """Random resized crop to the image's own size (area 0.08 to 1.25, aspect 3/4 to 4/3), then a flip half the time.
+def augment(image: Tensor, *key: int, largest: float = _LARGEST) -> Tensor:
+    """Random resized crop to the image's own size (area 0.08 to `largest` of it, aspect 3/4 to 4/3), then a flip half
+    the time.
 
     `image` is `[channels, height, width]`. As in the published program, an area above the image's own is tried again;
     after ten tries the whole image is taken.
     """
     numbers = generator("augmentation", *key)
     height, width = image.shape[-2:]
-    top, left, tall, wide = _crop(numbers, height, width)
+    top, left, tall, wide = _crop(numbers, height, width, largest)
     cropped = functional.resized_crop(image, top, left, tall, wide, [height, width], antialias=True)
     result: Tensor = functional.horizontal_flip(cropped) if numbers.random() < 0.5 else cropped
     return result
 
 
-def _crop(numbers: np.random.Generator, height: int, width: int) -> tuple[int, int, int, int]:
+def _crop(numbers: np.random.Generator, height: int, width: int, largest: float) -> tuple[int, int, int, int]:
     for _ in range(10):
-        area = height * width * numbers.uniform(*_SCALE)
+        area = height * width * numbers.uniform(_SMALLEST, largest)
         aspect = math.exp(numbers.uniform(math.log(_RATIO[0]), math.log(_RATIO[1])))
         wide, tall = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if 0 < wide <= width and 0 < tall <= height:
@@ -40,6 +41,6 @@ def _crop(numbers: np.random.Generator, height: int, width: int) -> tuple[int, i
     return 0, 0, height, width
 
 
-def augment_batch(images: Tensor, keys: list[tuple[int, ...]]) -> Tensor:
+def augment_batch(images: Tensor, keys: list[tuple[int, ...]], *, largest: float = _LARGEST) -> Tensor:
     """`augment` for every image of a batch, each by its own key."""
-    return torch.stack([augment(image, *key) for image, key in zip(images, keys, strict=True)])
+    return torch.stack([augment(image, *key, largest=largest) for image, key in zip(images, keys, strict=True)])

@@ -100,7 +100,7 @@ def _batches(count: int, steps: int, draw: torch.Generator) -> list[Tensor]:
     """Positions of the images of `steps` mini-batches, image after image in new random orders."""
     size = min(_BATCH, count)
     orders = [torch.randperm(count, generator=draw) for _ in range(-(-steps * size // count))]
-    return list(torch.cat(orders).split(size)[:steps])
+    return list(torch.split(torch.cat(orders), size)[:steps])
 
 
 def _started(blocks: Blocks, draw: torch.Generator) -> tuple[list[Tensor], list[Tensor]]:
@@ -122,10 +122,13 @@ def _reads(blocks: Blocks) -> Tensor:
 
 def _last(blocks: Blocks, weights: list[Tensor], biases: list[Tensor], images: Tensor) -> Tensor:
     """Means over positions of what the answers read, `[images, channels]`, layer after layer."""
-    count, values = len(blocks.serves), []
+    count = len(blocks.serves)
+    values: list[Tensor] = []
     for number, layer in enumerate(layers_of(blocks.kind)):
         if layer.reads:
-            seen = torch.cat([values[i].unflatten(1, (count, blocks.width)) for i in layer.reads], 2).flatten(1, 2)
+            seen = torch.cat([torch.unflatten(values[i], 1, (count, blocks.width)) for i in layer.reads], 2).flatten(
+                1, 2
+            )
             value = _blockwise(seen, weights[number], count) + biases[number][:, None, None]
         else:
             value = functional.conv2d(images, weights[number], biases[number], padding=1)
@@ -140,6 +143,6 @@ def _blockwise(values: Tensor, weight: Tensor, count: int) -> Tensor:
     """A convolution of 3 x 3 within each of `count` blocks, as one product of matrices a block: with four channels a
     block, grouped convolutions are some twenty times slower on a CPU."""
     images, _, height, width = values.shape
-    patches = functional.unfold(values, 3, padding=1).unflatten(1, (count, -1)).permute(1, 2, 0, 3)
+    patches = torch.unflatten(functional.unfold(values, 3, padding=1), 1, (count, -1)).permute(1, 2, 0, 3)
     products = weight.view(count, -1, patches.shape[1]) @ patches.flatten(2)
     return products.view(-1, images, height, width).transpose(0, 1)

@@ -52,7 +52,7 @@ def test_the_record_holds_plain_values():
         ({"weight_decay": -0.1}, "weight_decay must be at least 0"),
         ({"decay_at": (0.5, 1.5)}, "decay_at must hold shares"),
         ({"weights": 1.0}, "weights must be the losses' Weights"),
-        ({"augment": "published"}, "augment must be none or cifar, found 'published'"),
+        ({"augment": "published"}, "augment must be none, cifar or imagenet, found 'published'"),
         ({"precision": "float16"}, "precision must be float32 or bfloat16"),
         ({"recalibrate": -1}, "recalibrate must be a whole number, at least 0, found -1"),
         ({"learning_rate": 1}, "training has no setting 'learning_rate'; it has epochs, batch, rate"),

@@ -21,7 +21,7 @@ def fit(
     train: Data | LabelledImages,
     validation: Data | LabelledImages | None = None,
     *,
-    settings: str | FitSettings = "cifar",
+    settings: str | FitSettings = "fine-tune",
     run: str | Path | None = None,
     device: str | torch.device | None = None,
     workers: int | None = None,
@@ -48,7 +48,7 @@ def fit(
         Data sets or loaders of (image, class index). The network after the epoch with the highest validation accuracy
         is kept as `best.safetensors`; that accuracy is an optimistic figure, because the images chose the epoch.
     settings
-        "cifar", "imagenet-vgg16", "imagenet-resnet18" (the published schedules), "fine-tune", or `FitSettings`.
+        "fine-tune", or the published schedules "cifar", "imagenet-vgg16", "imagenet-resnet18", or `FitSettings`.
     run
         Folder for `last.safetensors`, `best.safetensors`, a checkpoint, a journal and a table.
     device

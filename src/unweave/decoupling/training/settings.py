@@ -10,7 +10,7 @@ from typing import Any
 from unweave.decoupling.training.losses import Weights
 from unweave.errors import SettingError
 
-AUGMENTATIONS = ("none", "cifar")
+AUGMENTATIONS = ("none", "cifar", "imagenet")
 PRECISIONS = ("float32", "bfloat16")
 
 
@@ -24,12 +24,12 @@ class FitSettings:
 
     `rate` is multiplied by `decay` when each of the shares `decay_at` of the `epochs` is over. `batch` counts images of
     all processes together. Controlling modules and the layers' classifiers, which are new, learn at `controller_rate`
-    times the rate. `weight_decay` acts on weights of convolutions and linear layers, not on biases and norms.
-    `weights` are those of the losses. `augment="cifar"`: zero padding by an eighth of the size, a random crop, a flip
-    half the time. `precision="bfloat16"`: mixed precision, weights stay as they are. After each epoch the
-    statistics of batch norms are estimated anew on `recalibrate` training images (rounded up to whole batches), with
-    gates as in evaluation, where noise has not moved them; 0: they stay as training left them. `seed`: of all random
-    numbers.
+    times the rate. `weight_decay` acts on weights of convolutions and linear layers, not on biases and norms. `weights`
+    are those of the losses. `augment="cifar"`: zero padding by an eighth of the size, a random crop, a flip half the
+    time; `"imagenet"`: a crop of 0.08 to 1 of the area, resized to the whole, and a flip. `precision="bfloat16"`: mixed
+    precision, weights stay as they are. After each epoch the statistics of batch norms are estimated anew on
+    `recalibrate` training images (rounded up to whole batches), with gates as in evaluation, where noise has not moved
+    them; 0: they stay as training left them. `seed`: of all random numbers.
 
     Raises
     ------
@@ -68,7 +68,9 @@ class FitSettings:
             raise SettingError(f"weights must be the losses' Weights, found {self.weights!r}")
         for name, known in (("augment", AUGMENTATIONS), ("precision", PRECISIONS)):
             if getattr(self, name) not in known:
-                raise SettingError(f"{name} must be {' or '.join(known)}, found {getattr(self, name)!r}")
+                raise SettingError(
+                    f"{name} must be {', '.join(known[:-1])} or {known[-1]}, found {getattr(self, name)!r}"
+                )
 
     @classmethod
     def of(cls, settings: str | FitSettings, changes: Mapping[str, Any]) -> FitSettings:
@@ -99,8 +101,8 @@ class FitSettings:
 
 SETTINGS = {
     "cifar": FitSettings(epochs=200, batch=128, rate=0.1, augment="cifar"),
-    "imagenet-vgg16": FitSettings(epochs=120, batch=64, rate=0.01, decay_at=(0.25, 0.5, 0.75), augment="cifar"),
-    "imagenet-resnet18": FitSettings(epochs=120, batch=256, rate=0.01, decay_at=(0.25, 0.5, 0.75), augment="cifar"),
+    "imagenet-vgg16": FitSettings(epochs=120, batch=64, rate=0.01, decay_at=(0.25, 0.5, 0.75), augment="imagenet"),
+    "imagenet-resnet18": FitSettings(epochs=120, batch=256, rate=0.01, decay_at=(0.25, 0.5, 0.75), augment="imagenet"),
     "fine-tune": FitSettings(
         epochs=10,
         batch=64,

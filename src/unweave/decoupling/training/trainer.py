@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from unweave.data.augmentation import augment_batch
 from unweave.data.padded_crops import flip_and_crop
 from unweave.decoupling.network import DecoupledNetwork
 from unweave.decoupling.training.images import TrainingImages, epoch_batches
@@ -51,6 +53,16 @@ class Objective(nn.Module):
         terms = (total, found.cross_entropy, found.mutual_information, found.divergence, found.sparsity, right)
         opened = found.opened / sum(self.filters)
         return total, torch.stack([*(term.detach() for term in terms), opened]), found.per_layer
+
+
+def augmented(images: Tensor, positions: np.ndarray, settings: FitSettings, epoch: int) -> Tensor:
+    """The images, changed as the settings say; how belongs to (seed, epoch, position)."""
+    if settings.augment == "cifar":
+        return flip_and_crop(images, positions, settings.seed, epoch)
+    if settings.augment == "imagenet":
+        keys: list[tuple[int, ...]] = [(settings.seed, epoch, int(position)) for position in positions]
+        return augment_batch(images, keys, largest=1.0)
+    return images
 
 
 class Trainer:
@@ -114,7 +126,7 @@ class Trainer:
                 if self.processes.several:
                     raise DataError(f"a share of a batch has {len(positions)} images that can be read; mend the others")
                 continue
-            batch = flip_and_crop(read, positions, settings.seed, epoch) if settings.augment == "cifar" else read
+            batch = augmented(read, positions, settings, epoch)
             # Gates draw from torch's stream: it is set for every step, so that training can go on from any epoch.
             torch.manual_seed(int(generator("noise", settings.seed, epoch, step, rank).integers(2**63)))
             terms, per_layer = self.step(batch, labels)
