@@ -18,8 +18,8 @@ def bench(
     ],
     out: Annotated[Path, typer.Option(help="Folder for the tables and the figure.")] = Path("unweave-bench"),
     kind: Annotated[
-        list[Literal["plain", "residual", "concatenating"]] | None,
-        typer.Option(help="Kind of planted network; may be given again. Default: all."),
+        list[str] | None,
+        typer.Option(help="plain, residual or concatenating networks; may be given again. Default: all."),
     ] = None,
     classes: Annotated[int, typer.Option(help="Classes of every network, 4 to 100.")] = 10,
     seeds: Annotated[int, typer.Option(help="Networks of each kind.")] = 5,
@@ -42,8 +42,11 @@ def bench(
 
     if seeds < 1:
         raise SettingError(f"seeds must be at least 1, found {seeds}")
+    if unknown := [one for one in kind or () if one not in KINDS]:
+        raise SettingError(f"no kind {unknown[0]!r} of planted network; there are {', '.join(KINDS)}")
+    kinds = [one for one in KINDS if not kind or one in kind]
     out.mkdir(parents=True, exist_ok=True)
-    found = planted_bench(kind or KINDS, classes, range(seeds), method)
+    found = planted_bench(kinds, classes, range(seeds), method)
     files = [*found.table.save(out / "planted"), *found.runs.save(out / "planted_runs")]
     files += save_figure(plot_planted(found.runs), out / "planted")
     if json:
