@@ -82,7 +82,8 @@ def _draw_heatmap(figure: Figure, axes: Axes, result: Clusters, own_similarity: 
     np.fill_diagonal(shown, np.nan)
     low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
     if own_similarity is not None:
-        low, high = min(low, own_similarity), max(high, own_similarity)
+        margin = 0.03 * (high - low)  # a line at the very end of the scale would be hidden
+        low, high = min(low, own_similarity - margin), max(high, own_similarity + margin)
     image = axes.imshow(shown, cmap="viridis", aspect="auto", interpolation="nearest", vmin=low, vmax=high)
     bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02, location="right")
     if own_similarity is not None:
