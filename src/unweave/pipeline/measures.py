@@ -15,7 +15,7 @@ from unweave.analysis.usage import usage
 from unweave.errors import PathsError, SettingError
 from unweave.paths import Paths
 from unweave.pipeline import studies
-from unweave.pipeline.subject import Measured, Subject
+from unweave.pipeline.subject import Measured, Subject, others_asked
 from unweave.runs.folder import RunFolder
 from unweave.tables import Table
 
@@ -40,6 +40,7 @@ def _specificity(subject: Subject, folder: RunFolder) -> Measured:
         network,
         subject.paths,
         images,
+        others=others_asked(len(subject.paths), len(images)),
         seed=subject.seed,
         device=subject.device,
         show_progress=subject.show_progress,

@@ -16,7 +16,7 @@ from unweave.data.labelled import LabelledImages
 from unweave.estimates import Estimate, duration
 from unweave.paths import Paths
 from unweave.pipeline.studies import ABLATION_OTHERS
-from unweave.pipeline.subject import Subject
+from unweave.pipeline.subject import Subject, others_asked
 
 _TIMED = 8
 _OF_CLASSES = {"accuracy", "interpretability", "ablation", "keep_curve", "misjudgements"}
@@ -58,7 +58,9 @@ def forward_passes(names: Sequence[str], paths: Paths, images: LabelledImages) -
     if "misjudgements" in names:
         passes += sum(own)
     if "specificity" in names:
-        passes += len(images) * (1 + len(paths) * (1 + CONTROLS))
+        others = others_asked(len(paths), len(images))
+        asked = len(images) if others is None else min(len(images), others + len(images) // max(1, len(paths)))
+        passes += len(images) + len(paths) * asked * (1 + CONTROLS)
     return passes
 
 

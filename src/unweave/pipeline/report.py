@@ -25,6 +25,7 @@ from unweave.errors import SettingError
 from unweave.files import write_text
 from unweave.network.shared_copy import unwrapped
 from unweave.paths import Paths
+from unweave.pipeline.subject import others_asked
 from unweave.runs.folder import RunFolder
 from unweave.tables import Table
 
@@ -119,7 +120,8 @@ def gather(
     from unweave.views.report.verdicts import verdicts
 
     called = str(paths.manifest.get("model") or type(unwrapped(network)).__name__)
-    found = specificity(network, paths, images, seed=seed, **options)
+    others = others_asked(len(paths), len(images))
+    found = specificity(network, paths, images, others=others, seed=seed, **options)
     stable = stability([paths, *against]) if against else None
     shares = paths.kept().mean(0)
     sizes = np.array([site.channels for site in paths.sites])

@@ -18,6 +18,16 @@ from unweave.errors import DataError
 from unweave.paths import Paths
 from unweave.tables import Table
 
+_MOST_ASKED = 2_000_000
+
+
+def others_asked(rows: int, images: int) -> int | None:
+    """How many images of other classes each row is asked about: all (None) up to two million questions, else a share.
+
+    A thousand rows asked about fifty thousand images each, with their random masks, would take weeks.
+    """
+    return None if rows * images <= _MOST_ASKED else max(100, _MOST_ASKED // rows)
+
 
 @dataclass(frozen=True)
 class Subject:
