@@ -9,7 +9,7 @@ from unweave.search.attribute import attribute
 from unweave.search.disentangle import disentangle
 from unweave.search.start import Start
 
-QUICK = {"objective": "released", "beta": 0.1, "passes": 1, "batch": 64}
+QUICK = {"objective": "variational", "beta": 0.1, "passes": 1, "batch": 64}
 
 
 def test_scores_are_cut_where_the_masks_are():

@@ -69,7 +69,8 @@ def estimate_cost(
         visits += searches * len(sweep.positions(images)) * sweep.passes
     channels = prepared.sites.channels
     shard = plan.shards()[0]
-    held = len(shard.positions(images)) * bytes_kept_per_image(prepared) if plan.kept else 0
+    each = bytes_kept_per_image(prepared, activations=objective.reads_activations)
+    held = len(shard.positions(images)) * each if plan.kept else 0
     scores = len(plan.targets) * channels * 4
     at_once = min(workers, len(plan.shards()))
     return Cost(

@@ -242,12 +242,13 @@ def _rows_that_fit(prepared: Prepared, data: LabelledImages, plan: Plan, workers
 
 def _scores_fit(prepared: Prepared, data: LabelledImages, plan: Plan, workers: int) -> bool:
     """Whether all images and their class scores, which is all that is kept, fit in memory."""
-    itemsize = torch.empty(0, dtype=prepared.dtype).itemsize
-    each = bytes_per_image((), prepared.sites.image_shape, prepared.captured.classes, itemsize)
+    each = bytes_kept_per_image(prepared, activations=False)
     return each * len(plan.positions(data)) * workers < available_memory(prepared.device)
 
 
-def bytes_kept_per_image(prepared: Prepared) -> int:
-    """Memory that one image's kept activations take."""
+def bytes_kept_per_image(prepared: Prepared, *, activations: bool = True) -> int:
+    """Memory that what is kept of one image takes: itself, its class scores, and its `activations`."""
     itemsize = torch.empty(0, dtype=prepared.dtype).itemsize
-    return bytes_per_image(prepared.sites, prepared.sites.image_shape, prepared.captured.classes, itemsize)
+    return bytes_per_image(
+        prepared.sites if activations else (), prepared.sites.image_shape, prepared.captured.classes, itemsize
+    )

@@ -57,7 +57,7 @@ class Solver:
         size = (self.sites[site].channels,)
         rows = [normal(purpose, self.plan.seed, target.key, site, size=size) for target in self.plan.targets]
         mean, deviation = self.objective.start if purpose == "scores" else (0.0, 1.0)
-        return torch.stack(rows).mul_(deviation).add_(mean).to(self.device, self.dtype)
+        return torch.stack(rows).to(self.device, self.dtype).mul_(deviation).add_(mean)
 
     def _started(self, site: int, start: Start | None) -> Tensor:
         if start is None:
