@@ -3,9 +3,11 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from tests.decoupling.problems import IMAGES, Chain, Dense, Residual, choosy, settled
 from unweave.decoupling.network import decouple
+from unweave.errors import CaptureError
 
 
 def with_gates(decoupled, **gates):
@@ -84,6 +86,78 @@ def test_padded_channels_are_zero():
 
     decoupled = decouple(settled(Padded()), IMAGES)
     assert int(decoupled.multiply_accumulates(IMAGES[:1]).per_layer["second"]) == 576 * 2 * 8  # two of four are new
+
+
+def dense_of(network, images=IMAGES):
+    """(dense multiply-accumulates, what PyTorch's own counter says, without its own module)."""
+    found = decouple(settled(network), images).multiply_accumulates(images[:2])
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(images[:1])
+    assert found.total.tolist() == [found.dense + sum(found.controllers.values())] * 2
+    return found, counter.get_total_flops() // 2
+
+
+@pytest.mark.parametrize("kind", [Chain, Residual, Dense])
+def test_open_gates_cost_what_the_network_does_and_the_controllers(kind):
+    found, counted = dense_of(kind())
+    assert found.dense == counted
+    assert found.controllers
+
+
+def test_a_convolution_that_is_used_twice_counts_twice():
+    class Twice(Chain):
+        def __init__(self):
+            super().__init__()
+            self.again = nn.Conv2d(4, 4, 3, padding=1)
+
+        def forward(self, images):
+            return self.classifier(
+                torch.relu(self.last(self.inner(self.again(self.again(self.first(images)))))).mean((2, 3))
+            )
+
+        def inner(self, values):
+            return torch.relu(self.third(torch.relu(self.norm(self.second(values)))))
+
+    found, counted = dense_of(Twice())
+    assert int(found.per_layer["again"][0]) == 2 * 576 * 4 * 4
+    assert found.dense == counted
+
+
+class Everything(Chain):
+    """A computed weight, a transposed convolution, one of one dimension, and products of matrices."""
+
+    def __init__(self):
+        super().__init__()
+        self.third = nn.utils.parametrizations.weight_norm(self.third)
+        self.up = nn.ConvTranspose2d(4, 6, 2, stride=2, groups=2)
+        self.last, self.inner = nn.Conv2d(6, 6, 3, padding=1), nn.Conv2d(6, 6, 1)
+        self.line = nn.Conv1d(6, 6, 3)
+
+    def forward(self, images):
+        values = torch.relu(self.norm(self.second(torch.relu(self.first(images)))))
+        values = self.last(self.inner(self.up(torch.relu(self.third(values)))))
+        values = self.line(values.mean(2))
+        values = nn.functional.scaled_dot_product_attention(values, values, values)
+        return self.classifier((values @ values.mT @ values).mean(2))
+
+
+def test_other_convolutions_and_products_count_in_full():
+    found, counted = dense_of(Everything())
+    assert found.dense == counted
+    # 8 x 8 positions of four channels, each through 2 x 2 kernels of its group's three filters
+    assert int(found.per_layer["up/conv_transpose2d:0"][0]) == 64 * 4 * 4 * 3
+    # positions 14, kernel 3
+    assert int(found.per_layer["line/conv1d:0"][0]) == 14 * 3 * 6 * 6
+
+
+def test_what_cannot_be_counted_is_refused_by_name():
+    class Summed(Chain):
+        def forward(self, images):
+            return torch.einsum("bi,ij->bj", super().forward(images), torch.eye(3))
+
+    decoupled = decouple(settled(Summed()), IMAGES)
+    with pytest.raises(CaptureError, match=r"multiply-accumulates of einsum \(einsum:0\) cannot be counted"):
+        decoupled.multiply_accumulates(IMAGES)
 
 
 @pytest.mark.parametrize("kind", [Chain, Residual, Dense])

@@ -169,6 +169,121 @@ def test_a_layer_without_a_selected_filter_gives_exactly_zero():
         assert torch.isfinite(decoupled(IMAGES)).all()
 
 
+def outcome(network):
+    """(controlled layers, what is left out), and that the copy computes the same, also as it is trained."""
+    decoupled = decouple(settled(network), IMAGES)
+    with torch.no_grad():
+        assert torch.allclose(decoupled(IMAGES), network(IMAGES), atol=1e-6)
+        assert torch.allclose(decoupled.plain()(IMAGES), network(IMAGES), atol=1e-6)
+    decoupled.train()(IMAGES)
+    return list(decoupled.controlled), decoupled.left_out
+
+
+def test_a_norm_that_is_used_twice_stays_where_it_is():
+    class NormedTwice(Chain):
+        def forward(self, images):
+            values = self.norm(torch.relu(self.norm(self.second(torch.relu(self.first(images))))))
+            return self.classifier(torch.relu(self.last(torch.relu(self.third(values)))).mean((2, 3)))
+
+    controlled, left_out = outcome(NormedTwice())
+    assert controlled == ["third"]
+    assert left_out["second"] == "the batch_norm behind it is not a batch norm of its own"
+
+
+def test_a_module_s_own_weights_given_to_a_function_are_left_as_they_are():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(4, 8, 1, 1))
+
+        def forward(self, values):
+            return nn.functional.conv2d(values, self.weight)
+
+    network = Chain()
+    network.third = Own()
+    controlled, left_out = outcome(network)
+    assert controlled == ["second"]
+    assert left_out["third"] == "its weight is in a Own, not in a Conv2d"
+
+
+def test_a_convolution_that_activates_its_own_output_is_left_as_it_is():
+    class Activated(nn.Conv2d):
+        def forward(self, values):
+            return torch.sigmoid(super().forward(values))
+
+    network = Chain()
+    network.third = Activated(8, 4, 1)
+    assert outcome(network)[1]["third"] == "its module does more than convolve"
+
+
+def test_a_convolution_whose_weight_is_computed_is_left_as_it_is():
+    network = Chain()
+    network.third = nn.utils.parametrizations.weight_norm(network.third)
+    left_out = outcome(network)[1]
+    assert "its weight is not a module's own" in left_out.values()
+
+
+@pytest.mark.parametrize("norm", [nn.GroupNorm(2, 8), nn.InstanceNorm2d(8, affine=True)])
+def test_a_convolution_before_another_norm_is_left_as_it_is(norm):
+    network = Chain()
+    network.norm = norm
+    controlled, left_out = outcome(network)
+    assert controlled == ["third"]
+    assert "behind it is not a batch norm" in left_out["second"]
+
+
+def test_branches_with_equally_many_convolutions_are_no_shortcuts():
+    class Branches(Chain):
+        def __init__(self):
+            super().__init__()
+            self.small = nn.Conv2d(4, 8, 1)
+
+        def forward(self, images):
+            values = torch.relu(self.first(images))
+            values = torch.relu(self.norm(self.second(values)) + self.small(values))
+            return self.classifier(torch.relu(self.last(torch.relu(self.third(values)))).mean((2, 3)))
+
+    assert outcome(Branches())[0] == ["second", "small", "third"]
+
+
+def test_modules_with_two_names_are_controlled_under_both():
+    class Aliased(Chain):
+        def __init__(self):
+            super().__init__()
+            self.parts = nn.ModuleList([self.second, self.norm, self.third])
+
+        def forward(self, images):
+            values = torch.relu(self.first(images))
+            for part in self.parts:
+                values = torch.relu(part(values))
+            return self.classifier(torch.relu(self.last(values)).mean((2, 3)))
+
+    assert len(outcome(Aliased())[0]) == 2
+    decoupled = choosy(decouple(settled(Aliased()), IMAGES))
+    assert decoupled.network.second is decoupled.network.parts[0]
+    assert decoupled.network.norm is decoupled.network.parts[1]
+    assert all((gates == 0).any() for gates in decoupled.gates(IMAGES).values())
+    assert isinstance(decoupled.plain().parts[1], nn.BatchNorm2d)
+
+
+def test_a_copy_that_computes_something_else_is_refused():
+    class Noticing(Chain):
+        def forward(self, images):
+            return super().forward(images) * (1 if isinstance(self.second, nn.Conv2d) else 2)
+
+    with pytest.raises(CaptureError, match=r"all gates open, .* does not compute what the network does \(class scores"):
+        decouple(settled(Noticing()), IMAGES)
+
+
+def test_a_network_that_reads_its_convolutions_attributes_is_refused():
+    class Reading(Chain):
+        def forward(self, images):
+            return super().forward(images) * self.second.out_channels
+
+    with pytest.raises(CaptureError, match="does not compute what the network does: AttributeError"):
+        decouple(settled(Reading()), IMAGES)
+
+
 @pytest.mark.parametrize("keep", [0, -0.1, 1.01, True, "half", float("nan")])
 def test_a_share_that_is_none_is_refused(keep):
     with pytest.raises(SettingError, match="keep must be a share"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -33,7 +34,11 @@ class Controller(nn.Module):
         nn.init.constant_(self.expand.bias, _START)
 
     def forward(self, values: Tensor) -> Tensor:
-        selected: Tensor = self.expand(functional.relu(self.reduce(values.mean((2, 3)))))
+        # In mixed precision too: an output near zero would round to another gate. (An exported graph takes no context.)
+        mixed = torch.is_autocast_enabled(values.device.type)
+        with torch.autocast(values.device.type, enabled=False) if mixed else nullcontext():
+            squeezed = values.mean((2, 3), dtype=self.reduce.weight.dtype)
+            selected: Tensor = self.expand(functional.relu(self.reduce(squeezed)))
         return selected
 
 

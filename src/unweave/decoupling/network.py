@@ -14,13 +14,18 @@ from unweave.data.labelled import Data, LabelledImages
 from unweave.decoupling.controlled import ControlledConvolution, Pass, Record
 from unweave.decoupling.cost import MultiplyAccumulates, count
 from unweave.decoupling.layers import Layer, layers_of
+from unweave.decoupling.sameness import check_scores, check_sparse
 from unweave.decoupling.sparse.network import SparseNetwork
 from unweave.decoupling.sparse.plan import Method, Plan
-from unweave.errors import SettingError
-from unweave.network.capture import capture
+from unweave.errors import CaptureError, SettingError
+from unweave.network.capture import capture, evaluating_copy
 from unweave.network.class_scores import pick_class_scores
+from unweave.network.refusals import first_line
 from unweave.network.shared_copy import unwrapped
 from unweave.paths import Paths
+
+_COMPARED = 4
+"""Images by which a copy is compared with its original."""
 
 
 class DecoupledNetwork(nn.Module):
@@ -53,9 +58,9 @@ class DecoupledNetwork(nn.Module):
         convolution = self.network.get_submodule(layer.convolution)
         assert isinstance(convolution, nn.Conv2d)
         norm = self.network.get_submodule(layer.norm) if layer.norm is not None else None
-        _replace(self.network, layer.convolution, ControlledConvolution(convolution, norm, self._pass))
-        if layer.norm is not None:
-            _replace(self.network, layer.norm, nn.Identity())
+        if norm is not None:  # first, as the controlled convolution holds it too
+            _replace(self.network, norm, nn.Identity())
+        _replace(self.network, convolution, ControlledConvolution(convolution, norm, self._pass))
 
     @property
     def left_out(self) -> dict[str, str]:
@@ -102,13 +107,7 @@ class DecoupledNetwork(nn.Module):
 
     def gates(self, images: Tensor) -> dict[str, Tensor]:
         """The filters that each layer selects for `images`, in evaluation: `[batch, filters]` of zeros and ones."""
-        was = self.training
-        self.eval()
-        try:
-            with torch.no_grad(), self.recording(responses=False) as record:
-                self(images)
-        finally:
-            self.train(was)
+        record, _ = self._observed(images)
         return dict(zip(self.layer_names, record.gates, strict=True))
 
     def save(self, file: str | Path) -> Path:
@@ -185,9 +184,9 @@ class DecoupledNetwork(nn.Module):
                 continue
             controlled = copied.get_submodule(layer.convolution)
             assert isinstance(controlled, ControlledConvolution)
-            _replace(copied, layer.convolution, controlled.convolution)
+            _replace(copied, controlled, controlled.convolution)
             if layer.norm is not None and controlled.norm is not None:
-                _replace(copied, layer.norm, controlled.norm)
+                _replace(copied, copied.get_submodule(layer.norm), controlled.norm)
         return copied.eval()
 
     def multiply_accumulates(self, images: Tensor) -> MultiplyAccumulates:
@@ -212,10 +211,26 @@ class DecoupledNetwork(nn.Module):
         ------
         SettingError
             If the plan has an unknown method or is for other layers.
+        CaptureError
+            If the copy would not select or compute on the first images of `example` what this network does.
         """
         captured = capture(self.plain(), example[:1].expand(2, *example.shape[1:]), self.logits)
         controllers = {name: layer.controller for name, layer in self.controlled.items()}
-        return SparseNetwork(captured, self.layers, controllers, example, plan)
+        sparse = SparseNetwork(captured, self.layers, controllers, example, plan)
+        some = example[:_COMPARED].to(captured.device)
+        record, scores = self._observed(some)
+        check_sparse(sparse, some, self.layer_names, record, scores)
+        return sparse
+
+    def _observed(self, images: Tensor) -> tuple[Record, Tensor]:
+        """What one pass in evaluation selects, and its class scores."""
+        was = self.training
+        self.eval()
+        try:
+            with torch.no_grad(), self.recording(responses=False) as record:
+                return record, self(images)
+        finally:
+            self.train(was)
 
 
 def decouple(
@@ -249,7 +264,9 @@ def decouple(
     SettingError
         If `keep` is not a share.
     CaptureError
-        If the network cannot be captured, or has no convolution that can be controlled.
+        If the network cannot be captured, has no convolution that can be controlled, or does something with a
+        controlled convolution that the copy does not: with all gates open it must compute on the first images of
+        `example` what `network` does.
     """
     if keep is not None and not (isinstance(keep, int | float) and not isinstance(keep, bool) and 0 < keep <= 1):
         raise SettingError(f"keep must be a share of filters above 0 and at most 1, or None, found {keep!r}")
@@ -260,7 +277,29 @@ def decouple(
         own = copy.deepcopy(plain)
         torch.manual_seed(seed)
         share = None if keep is None else float(keep)
-        return DecoupledNetwork(own, layers, share, logits, tuple(example.shape[1:])).eval()
+        made = DecoupledNetwork(own, layers, share, logits, tuple(example.shape[1:])).eval()
+        _check_copy(made, evaluating_copy(plain, logits), example[:_COMPARED])
+    return made
+
+
+def _check_copy(made: DecoupledNetwork, network: nn.Module, example: Tensor) -> None:
+    """Refuse a copy that computes something else than `network`, or goes past a controlled convolution."""
+    images = example.to(next(made.parameters()).device)
+    what = "with all gates open, the decoupled copy does not compute what the network does"
+    try:
+        with torch.no_grad(), made.all_open(), made.recording(responses=False) as record:
+            found, wanted = made(images), network(images)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        raise CaptureError(f"{what}: {first_line(error)}") from error
+    filters = [layer.convolution.out_channels for layer in made.controlled.values()]
+    if [gates.shape[1] for gates in record.gates] != filters:
+        raise CaptureError(
+            f"{len(filters)} convolutions are controlled, {len(record.gates)} ran: the network calls some of them "
+            "other than as its submodules; call them as self.name(...)"
+        )
+    check_scores(found, wanted, what)
 
 
 def _coins(images: Tensor) -> Tensor:
@@ -271,6 +310,9 @@ def _coins(images: Tensor) -> Tensor:
     return coins
 
 
-def _replace(network: nn.Module, path: str, module: nn.Module) -> None:
-    parent, _, name = path.rpartition(".")
-    setattr(network.get_submodule(parent), name, module)
+def _replace(network: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    """Put `new` in the place of `old` under all names that it has."""
+    paths = [path for path, module in network.named_modules(remove_duplicate=False) if module is old]
+    for path in paths:
+        parent, _, name = path.rpartition(".")
+        setattr(network.get_submodule(parent), name, new)

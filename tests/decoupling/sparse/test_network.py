@@ -10,7 +10,8 @@ from torch import nn
 from tests.decoupling.problems import IMAGES, Block, Chain, Dense, Residual, choosy, settled
 from tests.decoupling.test_cost import with_gates
 from unweave.decoupling.network import decouple
-from unweave.decoupling.sparse.convolution import Shared
+from unweave.decoupling.sameness import check_sparse
+from unweave.decoupling.sparse.convolution import Shared, SparseConvolution
 from unweave.decoupling.sparse.graph import sparse_graph
 from unweave.decoupling.sparse.plan import Choice, Plan
 from unweave.decoupling.sparse.selection import MOST_ADDED
@@ -104,7 +105,33 @@ class Same(nn.Module):
         return self.classifier(self.last(values).mean((2, 3)))
 
 
-KINDS = (Chain, Residual, Dense, Wide, PreActivation, Odd, PaddedShortcut, Same)
+class Mirrored(Chain):
+    """Convolutions that pad with what is at the other side, or at the edge; their controllers see no padding."""
+
+    def __init__(self):
+        super().__init__()
+        self.second = nn.Conv2d(4, 8, 3, padding=2, bias=False, padding_mode="reflect")
+        self.third = nn.Sequential(
+            nn.Conv2d(8, 4, 3, padding=1, padding_mode="circular"),
+            nn.ReLU(),
+            nn.Conv2d(4, 4, 3, padding=1, padding_mode="replicate"),
+        )
+
+
+class PadsItself(nn.Conv2d):
+    def forward(self, values):
+        return super().forward(nn.functional.pad(values, (0, 3, 0, 3)))
+
+
+class OwnPadding(Chain):
+    """A convolution whose own forward adds zeros, behind one whose output is compact."""
+
+    def __init__(self):
+        super().__init__()
+        self.third = PadsItself(8, 4, 3)
+
+
+KINDS = (Chain, Residual, Dense, Wide, PreActivation, Odd, PaddedShortcut, Same, Mirrored, OwnPadding)
 
 
 def decoupled_of(kind):
@@ -299,6 +326,47 @@ def test_a_norm_that_is_not_folded_is_refused(chain):
     controllers = {name: layer.controller for name, layer in chain.controlled.items()}
     with pytest.raises(CaptureError, match="the norm norm could not be folded into the convolution second"):
         sparse_graph(captured, chain.layers, controllers, Shared())
+
+
+def test_a_copy_that_selects_other_filters_is_refused(chain, monkeypatch):
+    true = SparseConvolution.gates
+
+    def other(self, values, held):
+        gates = true(self, values, held)
+        return ~gates if self.name == "third" else gates
+
+    monkeypatch.setattr(SparseConvolution, "gates", other)
+    with pytest.raises(CaptureError, match="selects other filters in layer 'third'"):
+        chain.sparse(IMAGES, "both")
+
+
+def test_a_copy_that_computes_something_else_is_refused(chain, monkeypatch):
+    true = SparseConvolution.compute
+
+    def doubled(self, *given):
+        output, held = true(self, *given)
+        return (2 * output if self.name == "last" else output), held
+
+    monkeypatch.setattr(SparseConvolution, "compute", doubled)
+    with pytest.raises(CaptureError, match="sparse copy does not compute what the decoupled network does"):
+        chain.sparse(IMAGES, "both")
+
+
+def test_gates_that_are_zero_to_rounding_may_differ(chain):
+    """Such a gate's sign is chance: the copy is not blamed for it."""
+    controller = chain.controlled["second"].controller
+    with torch.no_grad():
+        controller.expand.weight.zero_()
+        controller.expand.bias.copy_(torch.tensor([1.0, 1, 1, 1, 1, 1, 1, 1e-9]))
+    sparse = chain.sparse(IMAGES, "both")
+    with torch.no_grad():
+        sparse._convolutions[1].expand_bias[7] = -1e-9
+    record, wanted = chain._observed(IMAGES)
+    check_sparse(sparse, IMAGES, chain.layer_names, record, wanted)
+    with torch.no_grad():
+        sparse._convolutions[1].expand_bias[6] = -1.0
+    with pytest.raises(CaptureError, match="layer 'second'"):
+        check_sparse(sparse, IMAGES, chain.layer_names, record, wanted)
 
 
 def test_an_unknown_method_is_refused(chain):

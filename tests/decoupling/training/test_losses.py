@@ -138,6 +138,7 @@ def test_gates_or_responses_that_are_not_finite_show_in_their_layer_alone(value)
 
 
 @pytest.mark.parametrize("name", ["mutual_information", "divergence", "sparsity"])
-def test_negative_weights_are_refused(name):
-    with pytest.raises(SettingError, match=f"the weight {name} must be at least 0"):
-        Weights(**{name: -1.0})
+@pytest.mark.parametrize("value", [-1.0, math.inf, math.nan, "much", True, None])
+def test_weights_that_are_no_finite_numbers_of_at_least_zero_are_refused(name, value):
+    with pytest.raises(SettingError, match=f"the weight {name} must be a finite number, at least 0, found"):
+        Weights(**{name: value})

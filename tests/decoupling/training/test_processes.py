@@ -1,6 +1,7 @@
 """Several processes that train one network: the same weights in all, the first one writes."""
 
 import os
+import pickle
 import socket
 import subprocess
 import sys
@@ -52,6 +53,46 @@ def test_two_processes_train_the_same_weights(tmp_path):
     assert load_file(folder.last_file).keys() == load_file(tmp_path / "0.safetensors").keys()
     assert [event["event"] for event in folder.journal.read()] == ["begun", *["epoch"] * 3, "finished"]
     assert folder.journal.read()[0]["processes"] == 2
+
+
+class UnsendableError(Exception):
+    def __init__(self, one, two):
+        super().__init__(f"{one} {two}")
+
+
+@pytest.fixture
+def exchanged(monkeypatch):
+    """What the first process sends arrives in the others, one after the other here."""
+    sent = []
+
+    def broadcast(objects):
+        if sent:
+            objects[:] = pickle.loads(sent[0])
+        else:
+            sent.append(pickle.dumps(objects))
+
+    monkeypatch.setattr("torch.distributed.broadcast_object_list", broadcast)
+    return sent
+
+
+@pytest.mark.parametrize(
+    ("error", "arrives"),
+    [(KeyError("gone"), KeyError), (UnsendableError("no", "way"), RuntimeError), (SettingError("no"), SettingError)],
+)
+@pytest.mark.usefixtures("exchanged")
+def test_whatever_the_first_process_raises_the_others_raise(error, arrives):
+    def fail():
+        raise error
+
+    with pytest.raises(type(error)):
+        Processes(0, 2).from_first(fail)
+    with pytest.raises(arrives, match=str(error.args[0])):
+        Processes(1, 2).from_first(fail)
+
+
+@pytest.mark.usefixtures("exchanged")
+def test_what_the_first_process_finds_the_others_get():
+    assert [Processes(rank, 2).from_first(lambda rank=rank: 7 + rank) for rank in range(2)] == [7, 7]
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,8 @@ class Shared:
 
 
 class SparseConvolution(nn.Module):
-    """`forward(values, held)` -> the output and what it holds; both values are compact or full.
+    """`forward(values, held)` -> the output and what it holds; both values are compact or full. Where `values` were
+    padded by the module that was replaced, `before, before_held` are what that was given, which gates are made from.
 
     `weight` `[filters, channels, tall, wide]` and `bias` have the norm folded in; `settings` are stride, padding and
     dilation; `controller` is None where all filters are always selected.
@@ -83,8 +84,14 @@ class SparseConvolution(nn.Module):
         self.begins_compact = False
         """Whether this layer's input can be compact."""
 
-    def forward(self, values: Tensor, held: Selection | None) -> tuple[Tensor, Selection | None]:
-        gates = self.gates(values, held)
+    def forward(
+        self,
+        values: Tensor,
+        held: Selection | None,
+        before: Tensor | None = None,
+        before_held: Selection | None = None,
+    ) -> tuple[Tensor, Selection | None]:
+        gates = self.gates(values, held) if before is None else self.gates(before, before_held)
         if self.shared.watch is not None:
             self.shared.watch(self, values, held, gates)
         return self.compute(values, held, gates, self.single if len(values) == 1 else self.together)

@@ -10,7 +10,7 @@ import torch
 from torch import fx
 
 from unweave.decoupling.controlled import Controller
-from unweave.decoupling.layers import Layer
+from unweave.decoupling.layers import Layer, before_padding
 from unweave.decoupling.sparse.convolution import Shared, SparseConvolution
 from unweave.decoupling.sparse.selection import add, concatenate, padded, widened
 from unweave.errors import CaptureError
@@ -42,7 +42,7 @@ def sparse_graph(
             layer = next(names)
             if layer.convolution in controllers and layer.norm is not None:
                 _check_folded(node, layer)
-            rewriting.convolution(node, layer.convolution, controllers.get(layer.convolution))
+            rewriting.convolution(node, layer, controllers.get(layer.convolution))
         else:
             rewriting.other(node)
     return rewriting.module(), list(rewriting.convolutions.values())
@@ -78,7 +78,8 @@ class _Rewriting:
         modules = {_attribute(i): one for i, one in enumerate(self.convolutions.values())}
         return fx.GraphModule({**self.folded.tensors, **modules}, self.graph)
 
-    def convolution(self, node: fx.Node, name: str, controller: Controller | None) -> None:
+    def convolution(self, node: fx.Node, layer: Layer, controller: Controller | None) -> None:
+        name = layer.convolution
         source, weight, *others = node.args
         bias, *settings = others or [None]  # what has its default is left out
         named = dict(zip(_SETTINGS, settings, strict=False))
@@ -93,9 +94,11 @@ class _Rewriting:
         made.begins_compact = source in self.held
         target = _attribute(len(self.convolutions))
         self.convolutions[name] = made
-        both = self.graph.create_node(
-            "call_module", target, (self.values[source], self.held.get(source)), name=f"both_of_{node.name}"
-        )
+        arguments = (self.values[source], self.held.get(source))
+        if controller is not None and layer.pads:
+            given = before_padding(node, layer.pads)
+            arguments += (self.values[given], self.held.get(given))
+        both = self.graph.create_node("call_module", target, arguments, name=f"both_of_{node.name}")
         self._take_apart(node, both)
         if controller is None:
             del self.held[node]

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from unweave.decoupling.controlled import Controller
 from unweave.decoupling.layers import Layer
-from unweave.decoupling.sparse.convolution import Executed, Shared
+from unweave.decoupling.sparse.convolution import Executed, Shared, SparseConvolution
 from unweave.decoupling.sparse.graph import sparse_graph
 from unweave.decoupling.sparse.plan import Choice, Method, Plan
+from unweave.decoupling.sparse.selection import Selection
 from unweave.decoupling.sparse.timing import measured_plan, use
 from unweave.network.folding import channels_last, fold_batch_norms
 from unweave.network.graph import NetworkGraph
@@ -77,6 +78,21 @@ class SparseNetwork(nn.Module):
             scores: Tensor = self.network(images)
             return scores
         return torch.cat([self.network(image) for image in torch.split(images, 1)])
+
+    @contextmanager
+    def gates(self) -> Iterator[dict[str, list[Tensor]]]:
+        """Within the block, the gates of every controlled convolution are kept, `[inputs, filters]` of each pass."""
+        kept: dict[str, list[Tensor]] = {one.name: [] for one in self._convolutions if one.controlled}
+
+        def keep(one: SparseConvolution, values: Tensor, held: Selection | None, gates: Tensor | None) -> None:
+            if gates is not None:
+                kept[one.name].append(gates[:, : one.weights.filters])
+
+        self._shared.watch = keep
+        try:
+            yield kept
+        finally:
+            self._shared.watch = None
 
     @contextmanager
     def counting(self) -> Iterator[Executed]:

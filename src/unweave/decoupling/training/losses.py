@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,7 @@ class Weights:
     Raises
     ------
     SettingError
-        If one is negative.
+        If one is not a finite number of at least 0.
     """
 
     mutual_information: float = 0.01
@@ -36,8 +37,9 @@ class Weights:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not value >= 0:
-                raise SettingError(f"the weight {name} must be at least 0, found {value!r}")
+            number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+            if not (number and 0 <= value < float("inf")):
+                raise SettingError(f"the weight {name} must be a finite number, at least 0, found {value!r}")
 
 
 @dataclass(frozen=True)

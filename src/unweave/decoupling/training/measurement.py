@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from unweave.decoupling.cost import count
 from unweave.decoupling.network import DecoupledNetwork
@@ -16,6 +16,7 @@ from unweave.decoupling.training.images import TrainingImages, in_order
 from unweave.decoupling.training.processes import Processes
 from unweave.decoupling.training.trainer import autocast
 from unweave.network.capture import capture
+from unweave.network.graph import NetworkGraph
 
 _BATCH = 256
 
@@ -62,19 +63,41 @@ def measure(
     return Measured(right / max(1, counted), opened / max(1, counted))
 
 
-def data_cost(net: DecoupledNetwork, images: TrainingImages) -> DataCost:
-    """What all `images` take, counted input by input."""
+def countable(net: DecoupledNetwork, images: TrainingImages) -> NetworkGraph:
+    """The graph that multiply-accumulates are counted from; counted once, with all gates open.
+
+    Raises
+    ------
+    CaptureError
+        If something of the network cannot be counted.
+    """
     captured = capture(net.plain(), images.example, net.logits)
-    totals: list[Tensor] = []
-    empty, dense = 0, 0
-    for batch, _, _ in images.batches(in_order(images.positions, _BATCH)):
-        gates = {name: found.cpu() for name, found in net.gates(batch).items()}
-        counted = count(captured, net.layers, gates, len(batch))
-        totals.append(counted.total)
-        dense = counted.dense
+    opened = {name: torch.ones(1, layer.convolution.out_channels) for name, layer in net.controlled.items()}
+    count(captured, net.layers, opened, 1)
+    return captured
+
+
+def data_cost(
+    net: DecoupledNetwork,
+    images: TrainingImages,
+    precision: str = "float32",
+    processes: Processes | None = None,
+    captured: NetworkGraph | None = None,
+) -> DataCost:
+    """What all `images`, which the processes share, take, counted input by input, on the paths that `measure` finds in
+    this precision; `captured` is what `countable` gave for this network, if it was called."""
+    captured, processes = captured or countable(net, images), processes or Processes()
+    totals, empty = [torch.zeros(0, dtype=torch.float64)], 0
+    for batch, _, _ in images.batches(_shared(images.positions, processes)):
+        with autocast(images.device, precision):
+            gates = {name: found.cpu() for name, found in net.gates(batch).items()}
+        totals.append(count(captured, net.layers, gates, len(batch)).total.double())
         empty += int(torch.stack([one.sum(1) == 0 for one in gates.values()]).any(0).sum())
-    whole = torch.cat(totals).double()
-    return DataCost(float(whole.mean()), float(whole.std(correction=0)), dense, empty)
+    own = torch.cat(totals).to(images.device)
+    counted, whole, without = processes.added(own.new_tensor([len(own), float(own.sum()), empty])).tolist()
+    mean = whole / max(1, counted)
+    squares = float(processes.added((own - mean).square().sum()))
+    return DataCost(mean, math.sqrt(squares / max(1, counted)), count(captured, net.layers, {}, 1).dense, int(without))
 
 
 def _shared(positions: np.ndarray, processes: Processes) -> Sequence[np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from unweave.errors import SettingError, UnweaveError
+from unweave.errors import SettingError
 from unweave.network.devices import usable_device
 
 Result = TypeVar("Result")
@@ -88,17 +89,20 @@ class Processes:
         """What `function` returns or raises in the first process, which alone calls it."""
         if not self.several:
             return function()
-        outcome: list[Any] = [None]
-        if self.first:
-            try:
-                outcome = [function()]
-            except UnweaveError as error:
-                outcome = [error]
-        dist.broadcast_object_list(outcome)
-        if isinstance(outcome[0], UnweaveError):
-            raise outcome[0]
-        result: Result = outcome[0]
-        return result
+        if not self.first:
+            received: list[Any] = [None, None]
+            dist.broadcast_object_list(received)
+            result, error = received
+            if error is not None:
+                raise error
+            return result  # type: ignore[no-any-return]
+        try:
+            found = function()
+        except Exception as error:  # the others wait, and would not hear of it
+            dist.broadcast_object_list([None, _sendable(error)])
+            raise
+        dist.broadcast_object_list([found, None])
+        return found
 
     def copy_from_first(self, tensors: Iterable[Tensor]) -> None:
         """Give `tensors` the first process's values."""
@@ -111,3 +115,12 @@ class Processes:
         if self.several:
             dist.all_reduce(tensor)
         return tensor
+
+
+def _sendable(error: Exception) -> Exception:
+    """`error`, or its text where it cannot be sent to another process."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # noqa: BLE001
+        return RuntimeError(f"{type(error).__name__} in the first process: {error}")
+    return error

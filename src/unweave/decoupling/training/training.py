@@ -16,7 +16,7 @@ from unweave.decoupling.training.cost import TrainingCost, estimate_cost
 from unweave.decoupling.training.events import Events
 from unweave.decoupling.training.folder import TrainingFolder
 from unweave.decoupling.training.images import TrainingImages, check_labels, check_shape, epoch_batches
-from unweave.decoupling.training.measurement import Measured, data_cost, measure
+from unweave.decoupling.training.measurement import Measured, countable, data_cost, measure
 from unweave.decoupling.training.processes import Processes
 from unweave.decoupling.training.recalibration import recalibrate
 from unweave.decoupling.training.settings import FitSettings
@@ -24,6 +24,7 @@ from unweave.decoupling.training.table import training_table
 from unweave.decoupling.training.trainer import Trainer
 from unweave.errors import DataError, NumericError, RunError, SettingError
 from unweave.network.fingerprint import fingerprint
+from unweave.network.graph import NetworkGraph
 from unweave.progress import Advance, progress
 from unweave.runs.identity import check_identity, check_parts
 from unweave.tables import Table
@@ -132,6 +133,8 @@ class Training:
     def _train(self) -> Table:
         trainer = Trainer(self.net, self.classes, self.settings, self.device, self.processes)
         notes = self._resumed(trainer)
+        # Before the first epoch: what cannot be counted is refused now, not when all is trained.
+        captured = countable(self.net, self.images) if notes["summary"] is None else None
         if self.folder is not None and notes["summary"] is None:
             event = "resumed" if self.begun else "begun"
             self.folder.journal.append(event, processes=self.processes.count, device=str(self.device))
@@ -150,8 +153,8 @@ class Training:
                 if events is not None:
                     events.add(row)
         self.net.eval()
-        if notes["summary"] is None:
-            summary = notes["summary"] = self._summary(notes)
+        if captured is not None:
+            summary = notes["summary"] = self._summary(notes, captured)
             if self.folder is not None:
                 self.folder.save(notes, trainer.state())
                 self.folder.journal.append("finished", **summary)
@@ -213,10 +216,10 @@ class Training:
         self.folder.save(notes, trainer.state())
         self.folder.journal.append("epoch", **row, seconds=round(seconds, 3))
 
-    def _summary(self, notes: dict[str, Any]) -> dict[str, Any]:
+    def _summary(self, notes: dict[str, Any], captured: NetworkGraph) -> dict[str, Any]:
         whole = self.validation or self.images
         found = measure(self.net, whole, self.settings.precision, self.processes)
-        cost = self.processes.from_first(lambda: data_cost(self.net, whole))
+        cost = data_cost(self.net, whole, self.settings.precision, self.processes, captured)
         accuracies = [row["validation_accuracy"] for row in notes["epochs"]]
         best = {} if self.validation is None else {"best_epoch": accuracies.index(max(accuracies)) + 1}
         return {
