@@ -83,7 +83,7 @@ def test_a_changed_option_or_network_is_refused_by_name(unweave, user_file, tmp_
     decouple(unweave, user_file, tmp_path / "run")
     ran = decouple(unweave, user_file, tmp_path / "run", "--sparsity", "0.5")
     assert ran.status == 2
-    assert "weights.sparsity = 0.02, this call has 0.5" in ran.err
+    assert "weights.sparsity = 0.05, this call has 0.5" in ran.err
     ran = decouple(unweave, user_file, tmp_path / "run", "--keep", "0.7")
     assert ran.status == 2
     assert "was begun with keep = 0.5, this call has 0.7" in ran.err

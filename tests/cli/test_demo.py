@@ -34,6 +34,11 @@ def test_every_file_it_names_exists_below_the_demo_folder(demo):
         assert (folder / file).stat().st_size > 0
 
 
+def test_a_report_is_among_them(demo):
+    assert "unweave-demo/report.html" in demo[1]["files"]
+    assert "Where in the image it looks" in (demo[0] / "unweave-demo" / "report.html").read_text()
+
+
 def test_the_sub_architectures_load_and_are_ten(demo):
     assert len(Paths.load(demo[0] / "unweave-demo" / "paths.safetensors")) == 10
 

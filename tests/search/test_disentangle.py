@@ -230,7 +230,6 @@ BAD = [
     ({"beta": -1.0}, SettingError, "beta must be a number from 0"),
     ({"beta": "best"}, SettingError, "beta must be a number or 'elbow', found 'best'"),
     ({"beta": True}, SettingError, "beta must be a number or 'elbow', found True"),
-    ({"beta": None}, SettingError, "beta must be a number or 'elbow', found None"),
     ({"passes": 0}, SettingError, "passes must be"),
     ({"classes": [0, 8]}, DataError, "no images of class 8"),
     ({"sites": ["relu_z/relu:0"]}, SiteError, "relu_z/relu:0"),

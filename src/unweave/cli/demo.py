@@ -71,3 +71,4 @@ def demo(
         if file.suffix == ".png":
             print_line(f"  {file}")
     print_line(f"Tables (CSV and JSON): {out / 'tables'}. Sub-architectures: {result.files[0]}")
+    print_line(f"Open this first: {result.files[1]}")

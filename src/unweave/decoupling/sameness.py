@@ -57,5 +57,5 @@ def check_sparse(sparse: SparseNetwork, images: Tensor, names: Sequence[str], re
 
 def _tolerance(values: Tensor) -> float:
     """Of what is as large as one: half of its digits."""
-    digits = float(torch.finfo(values.dtype).eps) ** 0.5
+    digits: float = float(torch.finfo(values.dtype).eps) ** 0.5
     return digits if values.device.type == "cpu" else max(digits, _ON_AN_ACCELERATOR)

@@ -12,13 +12,17 @@ from unweave.data.digits import Digits
 from unweave.data.labelled import labelled
 from unweave.network.devices import usable_device
 from unweave.paths import Paths
-from unweave.pipeline.measures import applicable, draw_elbow, run_measures
+from unweave.pipeline.measures import draw_elbow, run_measures
+from unweave.pipeline.report import report
 from unweave.pipeline.subject import Measured, Subject
 from unweave.runs.folder import RunFolder
 from unweave.search.disentangle import disentangle
 from unweave.zoo.digits import train_digits_network
 
 _BETAS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+_MEASURES = ("accuracy", "specificity", "usage", "similarity")
+"""Those that take seconds; `unweave analyse` has all."""
+_MOSAICS = 100
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,8 @@ def run_demo(
 ) -> Demo:
     """Train, disentangle the ten digits with `released` and the elbow's beta, measure on the held-out digits.
 
-    Writes paths, tables and figures into `folder`. Training is always on the CPU, so that every machine takes the same
-    network apart; `device` is where that is done.
+    Writes paths, tables, figures and a report into `folder`. Training is always on the CPU, so that every machine takes
+    the same network apart; `device` is where that is done.
 
     Raises
     ------
@@ -57,6 +61,16 @@ def run_demo(
     paths = disentangle(network, train, validation=held_out, betas=_BETAS, seed=seed, show_progress=show_progress)
     paths.save(run.paths_file)
     subject = Subject(paths, network, labelled(held_out), seed, show_progress)
-    measured = run_measures(applicable(paths, images=True), subject, run)
+    measured = run_measures(_MEASURES, subject, run)
     figures = [file for one in measured for file in one.files] + draw_elbow(paths, run)
-    return Demo(paths, measured, [run.paths_file, *figures], top1, len(held_out), time.perf_counter() - started)
+    page = report(
+        paths,
+        network,
+        held_out,
+        file=run.root / "report.html",
+        mosaics=_MOSAICS,
+        seed=seed,
+        device=device,
+        show_progress=show_progress,
+    )
+    return Demo(paths, measured, [run.paths_file, page, *figures], top1, len(held_out), time.perf_counter() - started)

@@ -30,7 +30,7 @@ def whole(tmp_path_factory):
 
 
 def test_training_lowers_the_loss_and_closes_gates_towards_keep():
-    settings = changed(epochs=25, augment="none", weights=Weights(sparsity=0.2))
+    settings = changed(epochs=25, augment="none", weights=Weights(sparsity=0.5))
     table = training(settings=settings, validation=False).run()
     assert table["cross_entropy"][-1] < 0.9 * table["cross_entropy"][0]
     assert table["gates_in_training"][0] > 0.7

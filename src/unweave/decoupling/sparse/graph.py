@@ -94,7 +94,7 @@ class _Rewriting:
         made.begins_compact = source in self.held
         target = _attribute(len(self.convolutions))
         self.convolutions[name] = made
-        arguments = (self.values[source], self.held.get(source))
+        arguments: tuple[fx.Node | None, ...] = (self.values[source], self.held.get(source))
         if controller is not None and layer.pads:
             given = before_padding(node, layer.pads)
             arguments += (self.values[given], self.held.get(given))
