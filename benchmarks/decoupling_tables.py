@@ -114,7 +114,7 @@ def route(found: Iterable[dict[str, Any]]) -> list[str]:
             "| precision | inputs | same iterate | masks equal | largest difference of a gate |",
             "|---|---|---|---|---|",
         ]
-        for name in ("float32", "float64"):
+        for name in (known for known in ("float32", "float64") if known in result):
             one = result[name]
             lines.append(
                 f"| {name} | {one['inputs_compared']} | {one['inputs_with_the_same_iterate']} "

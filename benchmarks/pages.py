@@ -172,7 +172,7 @@ def main() -> None:
             "speed": speed(),
             "memory": memory(),
             "curve": decoupling_tables.curve(results("decoupled_curve_resnet20.json")),
-            "sparse": decoupling_tables.sparse(results("sparse.json")),
+            "sparse": decoupling_tables.sparse(results("sparse-*.json")),
             "route": decoupling_tables.route(results("route.json")),
         },
     )

@@ -163,7 +163,7 @@ def test_a_dry_run_says_what_it_takes_and_writes_nothing(unweave, user_file, tmp
         (("--settings", "quick"), "no settings 'quick'; there are cifar"),
         (("--keep", "1.5"), "keep must be a share of filters above 0 and at most 1"),
         (("--epochs", "0"), "epochs must be a whole number, at least 1"),
-        (("--divergence", "-1"), "the weight divergence must be at least 0"),
+        (("--divergence", "-1"), "the weight divergence must be a finite number, at least 0"),
         (("--augment", "mosaic"), "augment must be none, cifar or imagenet"),
         (("--device", "nowhere"), "device 'nowhere' cannot be used"),
     ],

@@ -86,7 +86,7 @@ def test_check_fails_when_a_distractor_reaches_a_class(planted):
     channel = int(np.flatnonzero(~reaches[-1].any(0))[0])
     broken = copy.deepcopy(planted.network)
     with torch.no_grad():
-        broken.classifier.weight[1, channel] = 0.05
+        broken.classifier.weight[1, channel] = 5.0
     with pytest.raises(PlantedError, match="planted for no or other classes change a class's score"):
         check_truth(truth, ablation_of(broken, planted), reaches)
 

@@ -109,7 +109,8 @@ class Naive:
             errors = sum((h[right] - r[right]).pow(2).mean() for h, r in pairs)
             return (cross_entropy + on * errors + BETA * sum(m.pow(2).mean() for m in means)) / n
         if self.name == "selective":  # of a plan that shows no others
-            error = ((answer[:, c] - plain[:, c]).abs() / (1 + plain[:, c].abs())).mean()
+            apart = (answer[:, c] - plain[:, c]) / (1 + plain[:, c].abs())
+            error = torch.where(apart.abs() < 0.1, 5 * apart.square(), apart.abs() - 0.05).mean()
             return cross_entropy + on * error + BETA * sum(m.mean() for m in means)
         if self.name == "variational":
             terms = [on * (r - h).pow(2) + BETA * h.pow(2) for h, r in pairs]

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 from unweave.search.objectives.base import Objective
 from unweave.search.objectives.class_terms import margin
+
+_NEAR = 0.1
 
 
 @dataclass(frozen=True)
@@ -17,14 +20,15 @@ class Selective(Objective):
     """ICCV Eq. 12 with both halves, on binary gates, images of other classes shown too:
 
         L = mean_{x of c} [ softplus(-m) + F ] + mean_{x of others} [ softplus(m) + F ] + beta * sum_i mean_c gate_i
-        m = z_c - logsumexp_{k != c} z_k,      F = |z~_c - z_c| / (1 + |z_c|)
+        m = z_c - logsumexp_{k != c} z_k,      F = H((z~_c - z_c) / (1 + |z_c|))
 
     `softplus(-m) = -log p_c`, `softplus(m) = -log(1 - p_c)`; `z~_c` and `z_c`: the class's own score of the gated and
-    of the untouched network. `F`, the score's reconstruction, keeps channels that hold the class back, or speak for it
-    where it is sure already (left out with `reconstruction=False`). Gates are 1 where the score is above 0, else 0,
-    with the gradient of `sigmoid(score)`: what is learned is what the mask does. Scores start above 0, so that the
-    search begins with the whole network. A channel is worth keeping if all that hangs on it is more than `beta / C`,
-    `C` the site's channels.
+    of the untouched network; `H(d) = |d| - 0.05`, and `5 d^2` below 0.1: at the start, where all gates are open, the
+    difference is nothing but rounding, whose sign must not decide. `F`, the score's reconstruction, keeps channels that
+    hold the class back, or speak for it where it is sure already (left out with `reconstruction=False`). Gates are 1
+    where the score is above 0, else 0, with the gradient of `sigmoid(score)`: what is learned is what the mask does.
+    Scores start above 0, so that the search begins with the whole network. A channel is worth keeping if all that hangs
+    on it is more than `beta / C`, `C` the site's channels.
     """
 
     name: ClassVar[str] = "selective"
@@ -46,5 +50,6 @@ class Selective(Objective):
 
     def _score_error(self, scores: Tensor, reference: Tensor, labels: Tensor) -> Tensor:
         gated, untouched = (table.gather(1, labels[:, None])[:, 0] for table in (scores, reference))
-        error: Tensor = (gated - untouched).abs() / (1 + untouched.abs())
+        relative = (gated - untouched) / (1 + untouched.abs())
+        error = functional.smooth_l1_loss(relative, torch.zeros_like(relative), reduction="none", beta=_NEAR)
         return float(self.reconstruction) * error
