@@ -74,6 +74,10 @@ def sparse(found: Iterable[dict[str, Any]]) -> list[str]:
     """Real time against multiply-accumulates: in all, then layer by layer."""
     lines = []
     for result in found:
+        lines += [
+            f"**{100 * result['filters_kept']:.0f} % of the filters, {result['different_paths']} different paths**",
+            "",
+        ]
         lines += ["| batch | speed-up | fewer multiply-accumulates | share of it | goes |", "|---|---|---|---|---|"]
         for name, one in result.items():
             if name.startswith("batch "):
@@ -92,7 +96,7 @@ def sparse(found: Iterable[dict[str, Any]]) -> list[str]:
                 f"| {one['arithmetic_ratio']:.2f}x | {one['time_ratio_over_arithmetic_ratio']:.2f} | {one['plan']} |"
             )
         rest = result["other_operations"]
-        lines.append(f"| all else | {rest['original_ms']:.2f} | {rest['sparse_ms']:.2f} | | | | |")
+        lines += [f"| all else | {rest['original_ms']:.2f} | {rest['sparse_ms']:.2f} | | | | |", ""]
     return lines
 
 
