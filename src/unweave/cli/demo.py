@@ -20,7 +20,7 @@ def demo(
     ] = "cpu",
     json: Json = False,
 ) -> None:
-    """Train a small network on handwritten digits and take it apart: no download, under a minute.
+    """Train a small network on handwritten digits and take it apart: no download, about a minute.
 
     Example: unweave demo
     """
