@@ -134,13 +134,13 @@ class SparseConvolution(nn.Module):
             return self._convolve(values, held, None, choice.algorithm), None
         if choice.method in ("dense", "columns"):
             output = self._convolve(values, held, None, choice.algorithm)
-            return output * gates[:, : self.weights.filters, None, None].to(output.dtype), None
+            return output.mul_(gates[:, : self.weights.filters, None, None]), None
         if choice.method == "groups" and len(values) > 1:
             return self._in_groups(values, held, gates, choice.algorithm), None
         selected = select_extended(gates.view(-1) if len(gates) == 1 else gates.any(0))
         output = self._convolve(values, held, selected, choice.algorithm)
         if len(gates) > 1:
-            output = output * _columns(gates, selected)[:, : output.shape[1], None, None].to(output.dtype)
+            output.mul_(_columns(gates, selected)[:, : output.shape[1], None, None])
         return output, selected
 
     def _in_groups(self, values: Tensor, held: Selection | None, gates: Tensor, algorithm: Algorithm) -> Tensor:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import threading
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -10,6 +14,10 @@ from unweave.decoupling.sparse.plan import Algorithm
 from unweave.decoupling.sparse.selection import MOST_ADDED, Selection
 
 _PIECES_AT_ONCE = 1 << 14
+
+_memory = threading.local()
+"""Where gathered weights are written, one place a thread for all layers in turn: memory that was just written is still
+in the cache, new memory is fetched first."""
 
 
 class GatheredWeights(nn.Module):
@@ -40,7 +48,7 @@ class GatheredWeights(nn.Module):
         if algorithm == "contiguous":
             if columns is not None:
                 return self._pieces(rows, columns)
-            return self.kernels[: self.filters] if rows is None else self.kernels.index_select(0, rows.index)
+            return self.kernels[: self.filters] if rows is None else _rows_of(self.kernels, rows.index)
         if columns is not None and self.area > 1:
             # Pieces of one element are slow to gather: these are longer, and put into order afterwards.
             return self._pieces(rows, columns).contiguous(memory_format=torch.channels_last)
@@ -56,20 +64,20 @@ class GatheredWeights(nn.Module):
             found = self._of_filters(rows)
             return found.view(len(found), -1).t()
         if rows is None:
-            return self.by_channel.index_select(0, (self.starts + columns.places).view(-1))
+            return _rows_of(self.by_channel, (self.starts + columns.places).view(-1))
         if self.area == 1:
             return _columns_of(self._of_filters(rows).view(len(rows.index), -1), columns).t()
         return self._pieces(rows, columns).view(len(rows.index), -1).t()
 
     def _of_filters(self, rows: Selection | None) -> Tensor:
-        return self.by_filter[: self.filters] if rows is None else self.by_filter.index_select(0, rows.index)
+        return self.by_filter[: self.filters] if rows is None else _rows_of(self.by_filter, rows.index)
 
     def _pieces(self, rows: Selection | None, columns: Selection) -> Tensor:
         """What some filters have on some channels. One look-up moves what is needed, once; two selections would move
         whole filters first. A few filters at a time: so the positions looked up stay in the cache."""
         index = self.every if rows is None else rows.index
         width = len(columns.places)
-        found = self.kernels.new_empty(len(index), width, self.tall, self.wide)
+        found = _written_next(self.kernels, (len(index), width, self.tall, self.wide))
         flat, pieces = found.view(-1, self.area), self.kernels.view(-1, self.area)
         starts = (index * self.channels)[:, None]
         parts = -(-len(index) * width // _PIECES_AT_ONCE)
@@ -78,6 +86,25 @@ class GatheredWeights(nn.Module):
             torch.index_select(pieces, 0, places, out=flat[: len(places)])
             flat = flat[len(places) :]
         return found
+
+
+def _rows_of(stored: Tensor, index: Tensor) -> Tensor:
+    """Valid until the thread gathers again."""
+    found = _written_next(stored, (len(index), *stored.shape[1:]))
+    return torch.index_select(stored, 0, index, out=found)
+
+
+def _written_next(like: Tensor, shape: Sequence[int]) -> Tensor:
+    """Memory for a tensor of `shape`, that of the last one where it is large enough. Not on a GPU, where what was
+    given back is used again anyway, and where the last reader may still be at work."""
+    if like.device.type != "cpu":
+        return like.new_empty(shape)
+    size = math.prod(shape)
+    held: dict[torch.dtype, Tensor] = _memory.__dict__
+    if like.dtype not in held or len(held[like.dtype]) < size:
+        with torch.inference_mode(False):
+            held[like.dtype] = torch.empty(size, dtype=like.dtype)
+    return held[like.dtype][:size].view(shape)
 
 
 def _columns_of(matrix: Tensor, columns: Selection) -> Tensor:
