@@ -133,9 +133,9 @@ def test_a_group_is_asked_about_as_one_class():
 def test_run_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
     network, data = small_problem()
     whole = attribute(network, data, batch=8)
-    from unweave.search import attribution
+    from unweave.search import attributor
 
-    calls, real = [], attribution.attribution_scores
+    calls, real = [], attributor.attribution_scores
 
     def stops(*arguments):
         calls.append(1)
@@ -143,7 +143,7 @@ def test_run_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return real(*arguments)
 
-    monkeypatch.setattr(attribution, "attribution_scores", stops)
+    monkeypatch.setattr(attributor, "attribution_scores", stops)
     with pytest.raises(KeyboardInterrupt):
         attribute(network, data, batch=8, run=tmp_path / "run")
     resumed = attribute(network, data, batch=8, run=tmp_path / "run")

@@ -13,7 +13,8 @@ from unweave.runs.folder import RunFolder
 from unweave.search.objectives import objective_named
 from unweave.search.plan import Plan
 from unweave.search.solver import Solver
-from unweave.search.tasks import Task, Worker, torch_threads
+from unweave.search.tasks import Task, Worker
+from unweave.search.threads import torch_threads
 
 VARIANTS = {
     "kept": {"keep_activations": True},

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -19,6 +19,18 @@ from unweave.files import canonical_json, digest, replacing
 from unweave.runs.journal import Journal
 
 _KEY = "checkpoint"
+
+
+class Checkpoints(Protocol):
+    """Where tasks keep what they have reached."""
+
+    def load(self, task: str) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
+        """What was saved of a task last: notes and arrays."""
+        ...
+
+    def save(self, task: str, notes: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        """Keep notes and arrays of a task instead of what was there."""
+        ...
 
 
 @dataclass(frozen=True)

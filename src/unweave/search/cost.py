@@ -14,7 +14,7 @@ from unweave.search.objectives import Objective
 from unweave.search.plan import Plan, bytes_kept_per_image
 from unweave.search.preparation import Prepared
 from unweave.search.solver import Solver
-from unweave.search.tasks import torch_threads
+from unweave.search.threads import torch_threads
 
 _TIMED_BATCHES = 3
 

@@ -47,7 +47,7 @@ def disentangle(
     keep_activations: bool | None = None,
     betas: Sequence[float] = BETAS,
     elbow_limit_per_class: int = 200,
-    start: Paths | None = None,
+    start: Paths | Literal["random", "attribution"] | None = None,
     logits: str | int | None = None,
     run: str | os.PathLike[str] | None = None,
     engine: str = "inline",
@@ -115,8 +115,10 @@ def disentangle(
     betas, elbow_limit_per_class
         What the elbow tries, on at most so many images a class.
     start
-        Paths of the same classes and sites, as `attribute` finds, to begin with instead of random scores: scores are
-        those of the paths, moved so that a mask is where they are above 0, in units of their deviation.
+        `"random"`: scores from a normal distribution, N(0, 1) but for `selective` (N(0.5, 0.1^2)); `"attribution"`:
+        what `attribute(of="logit", signed=False, threshold=0.02)` gives on the search images; or paths of the same
+        classes and sites. Scores of paths are moved so that a mask is where they are above 0, in units of their
+        deviation. Default: the objective's own (`selective`: attribution; the others: random).
     logits
         For networks that return a dict, tuple or dataclass: which part is the class scores.
     run

@@ -31,7 +31,8 @@ class Plan:
     through the network. `classes_per_shard` rows are searched from the first pass to the last before the next ones
     begin (None: all together). `kept`: whether what the untouched network does on a shard's images is kept between its
     passes. `threads`: of the processor, None: as many as torch uses already. `others`: whether every mini-batch also
-    holds as many images of other classes, in an order of the row's own.
+    holds as many images of other classes, in an order of the row's own. `start_batch`: images that share one pass
+    of the attribution which the search starts from, None where it starts from something else.
 
     Raises
     ------
@@ -52,9 +53,11 @@ class Plan:
     limit_per_class: int | None = None
     threads: int | None = None
     others: bool = False
+    start_batch: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("passes", "batch", "rows_per_batch", "classes_per_shard", "limit_per_class", "threads"):
+        counts = ("passes", "batch", "rows_per_batch", "classes_per_shard", "limit_per_class", "threads", "start_batch")
+        for name in counts:
             value = getattr(self, name)
             if value is not None and not (_is_whole(value) and value >= 1):
                 raise SettingError(f"{name} must be a whole number from 1, found {value!r}")
@@ -94,7 +97,7 @@ class Plan:
     def settings(self) -> dict[str, Any]:
         """Plain values, for the manifest: `classes` are those searched, `groups` and `against` the rows' by name."""
         found = self.record()
-        del found["targets"], found["threads"]
+        del found["targets"], found["threads"], found["start_batch"]
         found["classes"] = sorted({c for target in self.targets for c in target.members})
         found["groups"] = {target.name: list(target.members) for target in self.targets if target.name}
         found["against"] = [list(target.against) for target in self.targets]
@@ -176,6 +179,7 @@ def make_plan(
     threads: int | None = None,
     workers: int = 1,
     others: bool = False,
+    attributed: bool = False,
     reads_activations: bool = True,
 ) -> Plan:
     """A checked plan; what is None is chosen for this network and machine, of which each of `workers` has its share.
@@ -202,6 +206,7 @@ def make_plan(
         limit_per_class=limit_per_class,
         threads=threads or max(1, torch.get_num_threads() // workers),
         others=others,
+        start_batch=fastest_rows_per_batch(prepared, 1) if attributed else None,
     )
     if precision == "bfloat16" and prepared.dtype == torch.float64:
         raise SettingError("precision bfloat16 needs a float32 network")

@@ -26,7 +26,7 @@ from unweave.search.routing_cost import RoutingCost, estimate_routing
 from unweave.search.routing_gates import Descent, by_site, find_routes
 from unweave.search.routing_sites import routing_sites
 from unweave.search.run import Run
-from unweave.search.tasks import torch_threads
+from unweave.search.threads import torch_threads
 from unweave.versions import versions
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,13 @@ from unweave.network.sites import Level, Sites
 from unweave.paths import Paths, Rows
 from unweave.progress import Advance, progress
 from unweave.runs.folder import RunFolder
+from unweave.search.attributor import Attributor, Work
 from unweave.search.cost import Cost, estimate_cost
 from unweave.search.messages import warn_of_damage, warn_of_few_steps, warn_of_rows_without_steps
 from unweave.search.plan import Plan, make_plan
 from unweave.search.run import Run
 from unweave.search.settings import Settings
+from unweave.search.start import START_QUESTION, START_THRESHOLD, Start
 from unweave.search.sweep import sweep_betas, sweep_plan
 from unweave.search.tasks import SECONDS_BETWEEN_SAVES, Outcome, Task, Worker
 from unweave.search.watching import watched
@@ -90,6 +92,7 @@ class Search(Run[Plan]):
             threads=chosen.threads,
             workers=self.engine.workers,
             others=chosen.kind.shows_others,
+            attributed=chosen.start == "attribution",
             reads_activations=chosen.kind.reads_activations,
         )
 
@@ -97,7 +100,7 @@ class Search(Run[Plan]):
         return Plan.from_record(recorded)
 
     def _plan_record(self) -> dict[str, Any]:
-        if (start := self.settings.started) is not None:
+        if (start := self.settings.given_start) is not None:
             for site in self.prepared.sites:
                 start.of_targets(self.plan.targets, site)  # refuses paths that do not fit
         if self.settings.wants_elbow:
@@ -118,9 +121,33 @@ class Search(Run[Plan]):
         sweep = sweep_plan(self.plan, self.settings) if self.settings.wants_elbow else None
         objective = self.settings.objective_with(1.0 if self.settings.wants_elbow else self.settings.beta)
         betas = len(set(self.settings.betas))
-        return estimate_cost(self.prepared, self.images, self.plan, objective, sweep, betas, self.engine.workers)
+        cost = estimate_cost(self.prepared, self.images, self.plan, objective, sweep, betas, self.engine.workers)
+        attributor = self._attributor
+        return cost if attributor is None else replace(cost, seconds=cost.seconds + attributor.seconds)
+
+    @property
+    def _attributor(self) -> Attributor | None:
+        """What finds the scores to start from, where they are found by attribution."""
+        plan = self.plan
+        if plan.start_batch is None:
+            return None
+        work = Work.planned(self.prepared, len(plan.targets), plan.start_batch, plan.threads)
+        return Attributor(
+            self.prepared, self.images, plan.targets, START_QUESTION, work, plan.limit_per_class, plan.seed
+        )
+
+    def _start(self, folder: RunFolder | None) -> tuple[Start | None, dict[str, Any]]:
+        """The scores to start from, None where they are random; and how they came about, for the manifest."""
+        if (given := self.settings.given_start) is not None:
+            return given, {"paths": given.fingerprint()}
+        if (attributor := self._attributor) is None:
+            return None, {"random": [*self.settings.kind.start]}
+        found = attributor.attributed(folder.checkpoints if folder is not None else None, self.show_progress)
+        start = Start.of_attribution(found, self.plan.targets, self.prepared.sites)
+        return start, {"attribution": {**START_QUESTION.record(), "threshold": START_THRESHOLD}}
 
     def _find(self, folder: RunFolder | None) -> Paths:
+        start, started_from = self._start(folder)
         worker = Worker(
             self.network,
             self.images,
@@ -130,7 +157,7 @@ class Search(Run[Plan]):
             folder.checkpoints if folder is not None else None,
             seconds_between_saves=self.seconds_between_saves,
             prepared=self.prepared,
-            start=self.settings.started,
+            start=start,
         )
         manifest: dict[str, Any] = {"method": self.method, "network": self._network}
         beta = self.settings.beta
@@ -147,6 +174,7 @@ class Search(Run[Plan]):
         manifest |= {
             "objective": objective.settings(),
             "settings": {**self.plan.settings(), "device": self.prepared.device.type},
+            "start": started_from,
             "seed": self.plan.seed,
             "steps": steps.tolist(),
             "classes_without_steps": [c for row in np.flatnonzero(steps == 0) for c in self.plan.targets[row].members],

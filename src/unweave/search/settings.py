@@ -46,9 +46,13 @@ class Settings:
     threads: int | None = None
     betas: Sequence[float] = BETAS
     elbow_limit_per_class: int = 200
-    start: Paths | None = None
+    start: Paths | Literal["random", "attribution"] | None = None
 
     def __post_init__(self) -> None:
+        if self.start is None:
+            object.__setattr__(self, "start", self.kind.default_start)
+        if not isinstance(self.start, Paths) and self.start not in ("random", "attribution"):
+            raise SettingError(f"a search starts from 'random', 'attribution' or Paths, found {self.start!r}")
         own = self.kind.default_beta
         given = self.beta
         if given is None:
@@ -73,9 +77,9 @@ class Settings:
             self.objective_with(self.beta)
 
     @property
-    def started(self) -> Start | None:
+    def given_start(self) -> Start | None:
         """The scores to start from, where paths are given."""
-        return None if self.start is None else Start.of(self.start)
+        return Start.of(self.start) if isinstance(self.start, Paths) else None
 
     @property
     def kind(self) -> type[Objective]:
@@ -105,8 +109,10 @@ class Settings:
             own = {"objective": chosen, "beta": _plain(self.beta)}
         left_out = (*_FREE, *own, "start")
         plain = {name: _plain(value) for name, value in vars(self).items() if name not in left_out} | own
-        if (start := self.started) is not None:
+        if (start := self.given_start) is not None:
             plain["start"] = start.fingerprint()
+        elif self.start != "random":
+            plain["start"] = self.start
         if not self.wants_elbow:
             del plain["betas"], plain["elbow_limit_per_class"]
         return plain

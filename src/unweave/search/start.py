@@ -1,4 +1,4 @@
-"""Where a search starts: scores made of paths that another method found."""
+"""Where a search starts: scores made of what another method found."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from unweave.errors import PathsError
 from unweave.files import digest
 from unweave.network.sites import Site
 from unweave.paths import Paths
+from unweave.search.attribution_scores import Question
+from unweave.search.attributor import Attributed
+from unweave.search.routing_gates import by_site
+from unweave.search.selection import chosen_channels
 from unweave.search.targets import Target
+
+START_QUESTION = Question(steps=8, of="logit", signed=False, over="own")
+START_THRESHOLD = 0.02
+"""A channel starts above 0 if its attribution is above this share of the row's highest at the site."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,19 @@ class Start:
             plain = mask.float() * 2 - 1
             tables[name] = plain if paths.scores is None else _centred(paths.scores[name].float(), mask, plain)
         return cls(tables, paths.rows.members)
+
+    @classmethod
+    def of_attribution(cls, found: Attributed, targets: Sequence[Target], sites: Sequence[Site]) -> Start:
+        """As `of`, of what `START_QUESTION` gave, cut by `START_THRESHOLD`. A row that no image counted for starts, and
+        stays, whole."""
+        scores = dict(zip([site.name for site in sites], by_site(found.means.float(), sites), strict=True))
+        masks = chosen_channels(scores, None, START_THRESHOLD)
+        nothing = torch.from_numpy(found.counts == 0)[:, None]
+        tables = {
+            name: _centred(table, masks[name], masks[name].float() * 2 - 1).masked_fill(nothing, 1.0)
+            for name, table in scores.items()
+        }
+        return cls(tables, tuple(target.members for target in targets))
 
     def of_targets(self, targets: Sequence[Target], site: Site) -> Tensor:
         """`[targets, channels]` at one site.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,12 +15,14 @@ from torch import nn
 from unweave.data.labelled import LabelledImages
 from unweave.errors import RunError
 from unweave.network.sites import Level, Sites
+from unweave.runs.checkpoints import Checkpoints
 from unweave.search.objectives import Objective
 from unweave.search.plan import Plan
 from unweave.search.preparation import Prepared, prepare
 from unweave.search.reference import Store
 from unweave.search.solver import Solver
 from unweave.search.start import Start
+from unweave.search.threads import torch_threads
 
 SECONDS_BETWEEN_SAVES = 300.0
 """A pass that takes longer is saved within, so that never more than five minutes of work, or a pass, are repeated."""
@@ -45,18 +47,6 @@ class Outcome:
     steps: np.ndarray
     measured: np.ndarray
     damaged: dict[int, str]
-
-
-class Checkpoints(Protocol):
-    """Where tasks keep what they have reached."""
-
-    def load(self, task: str) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
-        """What was saved of a task last: notes and arrays."""
-        ...
-
-    def save(self, task: str, notes: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        """Keep notes and arrays of a task instead of what was there."""
-        ...
 
 
 Report = Callable[[int, str], None]
@@ -194,16 +184,3 @@ def _of_this_search(task: Task) -> Iterator[None]:
 
 def _outcome(solver: Solver, measured: np.ndarray) -> Outcome:
     return Outcome([table.cpu().numpy() for table in solver.scores], solver.steps, measured, dict(solver.damaged))
-
-
-@contextmanager
-def torch_threads(count: int | None) -> Iterator[None]:
-    """Let torch use `count` threads; sums come out differently in their last bits with another number."""
-    before = torch.get_num_threads()
-    if count is not None and count != before:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        if torch.get_num_threads() != before:
-            torch.set_num_threads(before)

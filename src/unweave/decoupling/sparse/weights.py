@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -100,7 +101,7 @@ def _written_next(like: Tensor, shape: Sequence[int]) -> Tensor:
     if like.device.type != "cpu":
         return like.new_empty(shape)
     size = math.prod(shape)
-    held: dict[torch.dtype, Tensor] = _memory.__dict__
+    held: dict[Any, Tensor] = _memory.__dict__
     if like.dtype not in held or len(held[like.dtype]) < size:
         with torch.inference_mode(False):
             held[like.dtype] = torch.empty(size, dtype=like.dtype)

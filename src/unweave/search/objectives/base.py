@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -43,7 +43,9 @@ class Objective(ABC):
     default_beta: ClassVar[float | None] = None
     """What beta is when nobody says; None: the elbow's, which needs a reconstruction at the sites."""
     start: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    """Mean and deviation of the scores that a search starts with."""
+    """Mean and deviation of the random scores that a search starts with."""
+    default_start: ClassVar[Literal["random", "attribution"]] = "random"
+    """Where a search starts when nobody says."""
 
     def __post_init__(self) -> None:
         if not self.beta >= 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -38,6 +38,7 @@ class Selective(Objective):
     reads_activations: ClassVar[bool] = False
     default_beta: ClassVar[float | None] = 0.5
     start: ClassVar[tuple[float, float]] = (0.5, 0.1)
+    default_start: ClassVar[Literal["random", "attribution"]] = "attribution"
 
     def class_term(self, scores: Tensor, reference: Tensor, labels: Tensor) -> Tensor:
         return functional.softplus(-margin(scores, labels)) + self._score_error(scores, reference, labels)
