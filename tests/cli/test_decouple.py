@@ -149,6 +149,20 @@ def test_killed_in_the_middle_of_an_epoch_the_same_command_goes_on_to_the_same_b
     assert killed.checkpoint_file.read_bytes() == whole.checkpoint_file.read_bytes()
 
 
+def test_a_folder_with_a_network_and_no_paths_names_the_command_that_makes_them(unweave, user_file, tmp_path):
+    run = tmp_path / "run"
+    assert decouple(unweave, user_file, run).status == 0
+    other = tmp_path / "other"  # as it is before anything is begun
+    for typed in (("analyse", run), ("report", run), ("analyse", other, "--against", run)):
+        ran = unweave(*typed)
+        assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
+        assert f"{run} holds a decoupled network (unweave decouple made it), no paths yet" in ran.err
+        assert f"unweave paths {run} DATA --out PATHS, then give PATHS instead" in ran.err
+    made = unweave("paths", run, f"{user_file}:images", "--limit", "2", "--out", tmp_path / "paths")
+    assert made.status == 0, made.err
+    assert unweave("analyse", tmp_path / "paths", "--measure", "usage").status == 0
+
+
 def test_a_dry_run_says_what_it_takes_and_writes_nothing(unweave, user_file, tmp_path):
     ran = decouple(unweave, user_file, tmp_path / "run", "--dry-run")
     assert ran.status == 0, ran.err

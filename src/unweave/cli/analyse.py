@@ -54,6 +54,7 @@ def analyse(
     Example: unweave analyse run --measure accuracy
     """
     from unweave.paths import Paths
+    from unweave.pipeline.decoupled import refuse_training
     from unweave.pipeline.groups import distances_of, groups_of
     from unweave.pipeline.inputs import recorded_inputs
     from unweave.pipeline.measures import (
@@ -71,6 +72,7 @@ def analyse(
     from unweave.runs.folder import RunFolder
 
     folder = RunFolder(run)
+    refuse_training(run, *(against or ()))
     if folder.begun:
         folder.finished_paths()  # says so if it is not finished
     inputs, recorded_seed = recorded_inputs(folder)

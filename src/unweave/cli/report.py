@@ -34,12 +34,14 @@ def report(
     """
     from unweave.errors import DataError
     from unweave.paths import Paths
+    from unweave.pipeline.decoupled import refuse_training
     from unweave.pipeline.inputs import recorded_inputs
     from unweave.pipeline.report import report as write_report
     from unweave.runs.folder import RunFolder
 
     folder = RunFolder(run)
     file = out or folder.root / "report.html"
+    refuse_training(run, *(against or ()))
     inputs, recorded_seed = recorded_inputs(folder)
     paths = Paths.load(folder.finished_paths())
     others = [Paths.load(RunFolder(one).finished_paths()) for one in against or []]

@@ -54,6 +54,22 @@ def open_decoupled(
     return OpenedDecoupled(network, images, inputs, seed)
 
 
+def refuse_training(*folders: Path) -> None:
+    """Refuse folders that hold a decoupled network where paths are wanted.
+
+    Raises
+    ------
+    RunError
+        Naming the first such folder and the command that makes paths of it.
+    """
+    for folder in folders:
+        if TrainingFolder(folder).holds_networks and not RunFolder(folder).finished:
+            raise RunError(
+                f"{folder} holds a decoupled network (unweave decouple made it), no paths yet; make those of its "
+                f"inputs: unweave paths {folder} DATA --out PATHS, then give PATHS instead"
+            )
+
+
 def write_paths(
     opened: OpenedDecoupled, run: RunFolder, *, limit: int | None, batch: int | None, with_scores: bool
 ) -> Paths:

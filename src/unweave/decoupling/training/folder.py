@@ -57,6 +57,11 @@ class TrainingFolder(RunFolder):
         """Whether an epoch was finished."""
         return os.path.isfile(self.checkpoint_file)
 
+    @property
+    def holds_networks(self) -> bool:
+        """Whether it holds what training leaves, instead of the paths that a search leaves."""
+        return any(os.path.isfile(file) for file in (self.checkpoint_file, self.last_file, self.best_file))
+
     def save(self, notes: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
         """Keep what training goes on from, instead of what was there.
 
