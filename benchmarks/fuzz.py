@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.common import keep
+from tests import judging
 from tests.hostile import SURFACES
 from tests.judging import Judged, inputs, judge, judge_command, judge_process, make
 
@@ -33,8 +34,11 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=10, help="inputs through the command line, each in its own")
     parser.add_argument("--surface", help="one input of this surface, kept in the folder whose name is printed")
     parser.add_argument("--number", type=int, default=0)
-    parser.add_argument("--only", help="inputs of these surfaces alone, names by comma; nothing is kept")
+    parser.add_argument("--only", help="inputs of these surfaces alone, names by comma; kept only with --label")
+    parser.add_argument("--label", help="keep the result as fuzz_LABEL.json")
+    parser.add_argument("--seconds", type=float, default=judging.SECONDS, help="what takes longer hangs; busy: more")
     arguments = parser.parse_args()
+    judging.SECONDS = arguments.seconds
     torch.set_num_threads(1)
     if arguments.surface:
         show(arguments.surface, arguments.number)
@@ -59,8 +63,8 @@ def main() -> None:
                 if found.outcome == "finding":
                     sys.stderr.write(f"{door}: {found}\n")
             print(f"{count} inputs by {door}, {time.monotonic() - begun:.0f} s")
-    if wanted is None:
-        keep("fuzz", summary(judged, time.monotonic() - begun))
+    if wanted is None or arguments.label:
+        keep(f"fuzz_{arguments.label}" if arguments.label else "fuzz", summary(judged, time.monotonic() - begun))
     else:
         print(json.dumps(summary(judged, time.monotonic() - begun), indent=1))
 
