@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -30,6 +30,7 @@ from unweave.errors import SettingError
 if TYPE_CHECKING:
     from unweave.paths import Paths
     from unweave.runs.folder import RunFolder
+    from unweave.search.settings import Settings
 
 
 def disentangle(
@@ -55,6 +56,14 @@ def disentangle(
     against: Annotated[
         str | None,
         typer.Option(help="Tell rows from these classes (names or indices by comma) instead of from all others."),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATHS_OR_RUN",
+            help="Begin with paths of the same classes and sites (a run folder or paths file, as unweave attribute "
+            "makes) instead of random scores.",
+        ),
     ] = None,
     limit_per_class: Annotated[int | None, typer.Option(help="At most so many search images a class.")] = None,
     passes: Annotated[int, typer.Option(help="Passes over each class's images.")] = 20,
@@ -91,6 +100,7 @@ def disentangle(
     from unweave.pipeline.inputs import Inputs
     from unweave.pipeline.measures import draw_elbow
     from unweave.pipeline.rows import class_indices, read_groups
+    from unweave.pipeline.starts import start_named
     from unweave.runs.folder import RunFolder
     from unweave.search.cost import Cost
     from unweave.search.search import Search
@@ -119,6 +129,7 @@ def disentangle(
         augment=augment,
         seed=seed,
         precision=precision,
+        start=start_named(start, network) if start else None,
     )
     search = Search.with_engine(
         engine,
@@ -131,7 +142,7 @@ def disentangle(
         device=device,
         logits=inputs.logits_key,
         folder=run,
-        notes={"inputs": inputs.as_manifest()},
+        notes={"inputs": inputs.as_manifest(), **_start_note(settings)},
     )
     if search.finished:
         sys.stderr.write(f"unweave: {out} holds this search already, finished\n")
@@ -164,6 +175,14 @@ def _show(paths: Paths, run: RunFolder, figures: list[Path], *, json: bool) -> N
         rows,
     )
     print_line(f"Written: {run.paths_file}. Next: unweave analyse {run.root}")
+
+
+def _start_note(settings: Settings) -> dict[str, dict[str, Any]]:
+    """For the manifest: where the search began, if not at random."""
+    if settings.start is None or settings.started is None:
+        return {}
+    made_by = settings.start.manifest.get("method", "unknown method")
+    return {"start": {"method": made_by, "fingerprint": settings.started.fingerprint()}}
 
 
 def _beta(text: str) -> float | Literal["elbow"]:
