@@ -1,1 +1,1 @@
-"""Long measurements. Run as modules: `python -m benchmarks.subarchitectures resnet20`."""
+"""Long measurements. Run as modules: `python -m benchmarks.studies resnet20`."""

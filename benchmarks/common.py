@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from unweave.tables import Table
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -52,10 +54,19 @@ def machine() -> dict[str, Any]:
     }
 
 
-def keep(name: str, result: dict[str, Any]) -> None:
+def keep(name: str, result: dict[str, Any], folder: Path = RESULTS) -> None:
     """Write `results/NAME.json` with the command and machine that made it, and print it."""
     command = " ".join(["python", "-m", "benchmarks." + Path(sys.argv[0]).stem, *sys.argv[1:]])
     whole = {"command": command, "machine": machine(), **result}
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(whole, indent=1) + "\n")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps(whole, indent=1) + "\n")
     print(json.dumps({key: value for key, value in result.items() if key != "raw"}, indent=1))
+
+
+def table_of(saved: dict[str, Any]) -> Table:
+    """A table back from its JSON form."""
+    columns = {
+        name: tuple(float("nan") if value is None else value for value in values)
+        for name, values in saved["columns"].items()
+    }
+    return Table(saved["title"], columns, saved.get("meanings", {}), saved["summary"])

@@ -25,7 +25,7 @@ from torch.utils.data import Subset
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.common import user_networks
-from benchmarks.subarchitectures import data_of
+from benchmarks.images import data_of
 from unweave.data.labelled import labelled
 from unweave.decoupling.tensor_file import read_tensors, write_tensors
 from unweave.decoupling.training.images import TrainingImages, epoch_batches, in_order

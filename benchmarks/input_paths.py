@@ -18,8 +18,8 @@ from torch.utils.data import ConcatDataset, Subset
 import unweave as uw
 from benchmarks.common import keep, user_networks
 from benchmarks.fine_tuning import NETWORKS
+from benchmarks.images import data_of
 from benchmarks.pages import DOCS
-from benchmarks.subarchitectures import data_of
 from unweave.data.labelled import labelled
 from unweave.views.input_plots import plot_embedding, plot_filter_states
 from unweave.views.style import save_figure

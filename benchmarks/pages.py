@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import decoupling_tables
-from benchmarks.common import RESULTS
-from unweave.tables import Table
+from benchmarks import decoupling_tables, study_pages, study_pictures
+from benchmarks.common import RESULTS, table_of
 from unweave.views.plots import plot_accuracy, plot_elbow, plot_specificity
 from unweave.views.style import RANDOM, SUB_ARCHITECTURE, new_figure, save_figure
 
@@ -26,17 +25,23 @@ def results(pattern: str) -> list[dict[str, Any]]:
     return [{"file": file.name, **json.loads(file.read_text())} for file in sorted(RESULTS.glob(pattern))]
 
 
-def table_of(saved: dict[str, Any]) -> Table:
-    """A table back from its JSON form."""
-    columns = {
-        name: tuple(float("nan") if value is None else value for value in values)
-        for name, values in saved["columns"].items()
-    }
-    return Table(saved["title"], columns, saved["meanings"], saved["summary"])
-
-
 def percent(share: float) -> str:
     return f"{100 * share:.1f}"
+
+
+def older() -> list[dict[str, Any]]:
+    """Single searches with `released` that the studies of all methods do not cover."""
+    studied = study_pages.networks(RESULTS)
+
+    def covered(r: dict[str, Any]) -> bool:
+        new = studied.get(r["network"], {}).get("released")
+        if new is None:
+            return False
+        given = new["settings"]
+        asked = (r["beta"], r["search_images_per_class"], r["passes"], r.get("rate", 0.1))
+        return asked == (new["objective"]["beta"], given["search_images_per_class"], given["passes"], given["rate"])
+
+    return [r for r in results("subarchitectures_*.json") if not covered(r)]
 
 
 def sub_architectures() -> list[str]:
@@ -45,7 +50,7 @@ def sub_architectures() -> list[str]:
         "| whole network | random mask: own, false accepts | similarity, first / last site | search |"
     )
     lines = [head, "|---|---|---|---|---|---|---|---|---|---|---|"]
-    for r in results("subarchitectures_*.json"):
+    for r in older():
         s, similarity = r["specificity"], list(r["similarity_per_site"].values())
         beta = f"{r['beta']:g}" + (" (elbow)" if r["beta_given"] == "elbow" else "")
         rate = f", rate {r['rate']:g}" if r.get("rate", 0.1) != 0.1 else ""
@@ -64,7 +69,7 @@ def sub_architectures() -> list[str]:
 
 def similarity_lines() -> list[str]:
     lines = ["| network, beta | similarity at each site, in forward order |", "|---|---|"]
-    for r in results("subarchitectures_*.json"):
+    for r in older():
         values = " ".join(f"{value:.2f}" for value in r["similarity_per_site"].values())
         lines.append(f"| {r['network']}, {r['beta']:g} ({r['search_images_per_class']} images) | {values} |")
     return lines
@@ -163,11 +168,13 @@ def fill(page: Path, sections: dict[str, list[str]]) -> None:
 
 
 def main() -> None:
+    study_pictures.draw(RESULTS, study_pictures.IMAGES)
     fill(
         DOCS / "measured.md",
         {
             "sub-architectures": sub_architectures(),
             "similarity": similarity_lines(),
+            "studies": study_pages.section(RESULTS),
             "trajectory": trajectory(),
             "speed": speed(),
             "memory": memory(),

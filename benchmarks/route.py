@@ -22,7 +22,7 @@ from torch.nn import functional
 from torch.utils.data import TensorDataset
 
 from benchmarks.common import keep, user_networks
-from benchmarks.subarchitectures import data_of
+from benchmarks.images import data_of
 from unweave.data.labelled import LabelledImages, labelled
 from unweave.search.preparation import Prepared, prepare
 from unweave.search.routing_gates import Descent, Routes, find_routes

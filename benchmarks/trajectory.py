@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from benchmarks.common import keep, user_networks
-from benchmarks.subarchitectures import data_of
+from benchmarks.images import data_of
 from unweave.network.tapping import Multiplier
 from unweave.search.objectives import objective_named
 from unweave.search.plan import make_plan
