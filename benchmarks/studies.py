@@ -29,9 +29,14 @@ from unweave.analysis.class_rows import class_rows
 from unweave.analysis.predictions import Predictor, image_batches
 from unweave.paths import Paths
 from unweave.pipeline.groups import groups_of
-from unweave.pipeline.studies import ABLATION_OTHERS
 from unweave.runs.folder import RunFolder
 from unweave.tables import Table
+
+CONTROLS = 1
+"""Random masks a row in specificity: every seed draws others, and `random` is a method of its own."""
+OTHERS = 100
+"""Images of other classes that ablation and the keep curve ask a row about."""
+SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
 def measured(study: Study, method: str, seed: int, paths: Paths, *, deep: bool) -> dict[str, Table]:
@@ -52,7 +57,9 @@ def measured(study: Study, method: str, seed: int, paths: Paths, *, deep: bool) 
     alike = uw.similarity(paths)
     found = {
         "accuracy": kept("accuracy", lambda: uw.accuracy(network, paths, images)),
-        "specificity": kept("specificity", lambda: uw.specificity(network, paths, images, seed=seed)),
+        "specificity": kept(
+            "specificity", lambda: uw.specificity(network, paths, images, controls=CONTROLS, seed=seed)
+        ),
         "misjudgements": kept("misjudgements", lambda: uw.misjudgements(network, paths, images, seed=seed).classes),
         "usage": uw.usage(paths),
         "similarity": alike.per_site,
@@ -60,12 +67,12 @@ def measured(study: Study, method: str, seed: int, paths: Paths, *, deep: bool) 
     }
     found["interpretability"] = uw.interpretability(paths, found["accuracy"])
     if deep:
-        found["ablation"] = kept(
-            "ablation", lambda: uw.ablation(network, paths, images, others=ABLATION_OTHERS, seed=seed)
-        )
+        found["ablation"] = kept("ablation", lambda: uw.ablation(network, paths, images, others=OTHERS, seed=seed))
         found["hit_rate"] = kept("hit_rate", lambda: uw.hit_rate(network, paths, images, seed=seed))
         if paths.scores is not None:
-            found["keep_curve"] = kept("keep_curve", lambda: uw.keep_curve(network, paths, images, seed=seed))
+            found["keep_curve"] = kept(
+                "keep_curve", lambda: uw.keep_curve(network, paths, images, shares=SHARES, others=OTHERS, seed=seed)
+            )
         if (compressed := study.compressed) is not None:
             found["misjudgements_compressed"] = kept(
                 "misjudgements_compressed", lambda: uw.misjudgements(network, paths, compressed, seed=seed).classes
