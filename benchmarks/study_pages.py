@@ -147,6 +147,11 @@ def _seconds(methods: dict[str, dict[str, Any]]) -> list[str]:
     return _table(("method", "processor seconds", "of released's", "own class against released's, points a seed"), rows)
 
 
+def _feature_maps(name: str, methods: dict[str, dict[str, Any]]) -> list[str]:
+    """The picture that the study of `released` leaves."""
+    return [f"![Feature maps, released](images/studies_{name}_feature_maps.png)", ""] if "released" in methods else []
+
+
 def section(results: Path) -> list[str]:
     """The lines of the page."""
     lines: list[str] = []
@@ -174,6 +179,7 @@ def section(results: Path) -> list[str]:
             "",
             f"![Hit rate](images/studies_{name}_hit_rate.png)",
             "",
+            *_feature_maps(name, methods),
             "Similarity is Jaccard's, mean over sites. Mis. and Oth.: similarity to the labels that images are wrongly "
             "given, and to all others, in percent, with the p of a permutation of the class labels for each seed.",
             "",
