@@ -1,13 +1,19 @@
 """Searches that begin with what another method found."""
 
+import numpy as np
 import pytest
 import torch
 
+import unweave as uw
 from tests.search.problems import small_problem
-from unweave.errors import PathsError, RunError
+from unweave.errors import PathsError, RunError, SettingError
+from unweave.search import attributor, plan
 from unweave.search.attribute import attribute
+from unweave.search.attributor import Attributed
 from unweave.search.disentangle import disentangle
+from unweave.search.settings import Settings
 from unweave.search.start import Start
+from unweave.search.targets import Target
 
 QUICK = {"objective": "variational", "beta": 0.1, "passes": 1, "batch": 64}
 
@@ -61,3 +67,64 @@ def test_run_begun_from_other_paths_is_refused(tmp_path):
     disentangle(network, data, start=attribute(network, data), run=tmp_path / "run", **QUICK)
     with pytest.raises(RunError, match="start"):
         disentangle(network, data, start=attribute(network, data, of="logit"), run=tmp_path / "run", **QUICK)
+
+
+def test_attribution_begins_above_zero_where_a_class_score_is_reached_and_further_up_the_more_it_is():
+    network, data = small_problem()
+    question = {"of": "logit", "signed": False, "threshold": 0.0}
+    attributed = attribute(network, data, **question)
+    found = disentangle(network, data, start="attribution", rate=1e-6, **QUICK)
+    for name, table in attributed.scores.items():
+        expected = torch.where(table > 0, table / table.std(1, keepdim=True, correction=0), -0.5)
+        assert torch.allclose(found.scores[name], expected, atol=1e-4)
+        assert torch.equal(found.masks[name], attributed.masks[name])
+    assert found.manifest["start"]["method"] == "attribution"
+    assert found.manifest["start"]["of"] == "logit"
+
+
+def test_selective_begins_with_attribution_and_the_others_at_random():
+    assert Settings("selective").start == "attribution"
+    assert all(Settings(name).start == "random" for name in ("released", "variational", "concept-path"))
+    network, data = small_problem()
+    quick = {**QUICK, "objective": "selective", "beta": 1.0, "rate": 1e-6}
+    assert disentangle(network, data, **quick).manifest["start"]["method"] == "attribution"
+    random = disentangle(network, data, start="random", **quick)
+    assert random.manifest["start"] == {"method": "random", "mean": 0.5, "deviation": 0.1}
+    assert all(0.4 < float(table.mean()) < 0.6 for table in random.scores.values())
+
+
+def test_a_row_without_readable_images_starts_whole():
+    network, data = small_problem()
+    sites = uw.find_sites(network, data[0][0][None])
+    channels = sum(site.channels for site in sites)
+    attributed = Attributed(torch.ones(2, channels, dtype=torch.float64), np.array([3, 0]), {})
+    attributed.means[0] = torch.arange(channels)
+    start = Start.of_attribution(attributed, (Target((0,)), Target((1,))), sites)
+    assert all((table[1] == 1).all() for table in start.tables.values())
+    assert not (next(iter(start.tables.values()))[0] == 1).all()
+
+
+def test_an_interrupted_start_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
+    network, data = small_problem()
+    settings = {**QUICK, "start": "attribution"}
+    monkeypatch.setattr(plan, "fastest_rows_per_batch", lambda prepared, batch: 4)
+    whole = disentangle(network, data, **settings)
+    calls, real = [], attributor.attribution_scores
+
+    def stops(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(attributor, "attribution_scores", stops)
+    with pytest.raises(KeyboardInterrupt):
+        disentangle(network, data, run=tmp_path / "run", **settings)
+    resumed = disentangle(network, data, run=tmp_path / "run", **settings)
+    assert len(calls) == 3 + -(-len(data) // 4) - 2  # two batches were kept
+    assert all(torch.equal(table, whole.scores[name]) for name, table in resumed.scores.items())
+
+
+def test_where_a_search_may_start_is_said():
+    with pytest.raises(SettingError, match="starts from 'random', 'attribution' or Paths, found 'attributed'"):
+        Settings(start="attributed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -30,7 +30,6 @@ from unweave.errors import SettingError
 if TYPE_CHECKING:
     from unweave.paths import Paths
     from unweave.runs.folder import RunFolder
-    from unweave.search.settings import Settings
 
 
 def disentangle(
@@ -47,7 +46,7 @@ def disentangle(
         ),
     ] = "released",
     beta: Annotated[
-        str | None, typer.Option(help="Weight of the penalty: a number, or elbow. Default: elbow; selective: 0.5.")
+        str | None, typer.Option(help="Weight of the penalty: a number, or elbow. Default: elbow; selective: 1.")
     ] = None,
     classes: Annotated[str | None, typer.Option(help="Only these classes: names or indices by comma.")] = None,
     groups: Annotated[
@@ -60,9 +59,9 @@ def disentangle(
     start: Annotated[
         str | None,
         typer.Option(
-            metavar="PATHS_OR_RUN",
-            help="Begin with paths of the same classes and sites (a run folder or paths file, as unweave attribute "
-            "makes) instead of random scores.",
+            metavar="START",
+            help="random, attribution, or a run folder or paths file of the same classes and sites, as unweave "
+            "attribute makes. Default: attribution for selective, else random.",
         ),
     ] = None,
     limit_per_class: Annotated[int | None, typer.Option(help="At most so many search images a class.")] = None,
@@ -142,7 +141,7 @@ def disentangle(
         device=device,
         logits=inputs.logits_key,
         folder=run,
-        notes={"inputs": inputs.as_manifest(), **_start_note(settings)},
+        notes={"inputs": inputs.as_manifest()},
     )
     if search.finished:
         sys.stderr.write(f"unweave: {out} holds this search already, finished\n")
@@ -175,14 +174,6 @@ def _show(paths: Paths, run: RunFolder, figures: list[Path], *, json: bool) -> N
         rows,
     )
     print_line(f"Written: {run.paths_file}. Next: unweave analyse {run.root}")
-
-
-def _start_note(settings: Settings) -> dict[str, dict[str, Any]]:
-    """For the manifest: where the search began, if not at random."""
-    if settings.start is None or settings.started is None:
-        return {}
-    made_by = settings.start.manifest.get("method", "unknown method")
-    return {"start": {"method": made_by, "fingerprint": settings.started.fingerprint()}}
 
 
 def _beta(text: str) -> float | Literal["elbow"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Literal, cast, get_args
 
 from torch import nn
 
@@ -10,10 +11,12 @@ from unweave.errors import DataError
 from unweave.paths import Paths
 from unweave.runs.folder import RunFolder
 
+Word = Literal["random", "attribution"]
 
-def start_named(typed: str, network: nn.Module) -> Paths:
-    """The paths to begin with: those of a run folder, or of a paths file. (A word for a start that no file holds would
-    be told apart here, before places are looked at.)
+
+def start_named(typed: str, network: nn.Module) -> Paths | Word:
+    """Where to begin: one of the two words, or the paths of a run folder or of a paths file (`./random` for a folder of
+    that name).
 
     Raises
     ------
@@ -24,8 +27,13 @@ def start_named(typed: str, network: nn.Module) -> Paths:
     MismatchError
         If the paths are another network's.
     """
+    if typed in get_args(Word):
+        return cast(Word, typed)
     if os.path.isdir(typed):
         return Paths.load(RunFolder(typed).finished_paths(), network)
     if os.path.isfile(typed):
         return Paths.load(typed, network)
-    raise DataError(f"no paths at {typed!r} to start from; give a run folder or paths file, as unweave attribute makes")
+    raise DataError(
+        f"no paths at {typed!r} to start from; give random, attribution, or a run folder or paths "
+        "file, as unweave attribute makes"
+    )

@@ -78,7 +78,7 @@ def disentangle(
         Weight of the penalty (the preprint's lambda for `concept-path`); `"elbow"` tries all of `betas` on the first
         5 % of the classes, at least three, and takes the elbow of reconstruction error against size (ICCV Appendix B).
         Betas between the elbow and its neighbours are tried too. Default: the elbow, or the objective's own
-        (`selective`: 0.5). The sweep is kept in `paths.manifest["elbow"]`.
+        (`selective`: 1). The sweep is kept in `paths.manifest["elbow"]`.
     reconstruction
         False leaves the reconstruction terms out (the preprint's ablation: lower masks may then become empty).
     validation
@@ -116,9 +116,9 @@ def disentangle(
         What the elbow tries, on at most so many images a class.
     start
         `"random"`: scores from a normal distribution, N(0, 1) but for `selective` (N(0.5, 0.1^2)); `"attribution"`:
-        what `attribute(of="logit", signed=False, threshold=0.02)` gives on the search images; or paths of the same
-        classes and sites. Scores of paths are moved so that a mask is where they are above 0, in units of their
-        deviation. Default: the objective's own (`selective`: attribution; the others: random).
+        scores of `attribute(of="logit", signed=False)` on the search images, in units of their deviation; or paths of
+        the same classes and sites, whose scores are moved so that a mask is where they are above 0. Default: the
+        objective's own (`selective`: attribution; the others: random).
     logits
         For networks that return a dict, tuple or dataclass: which part is the class scores.
     run

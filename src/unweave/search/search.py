@@ -25,7 +25,7 @@ from unweave.search.messages import warn_of_damage, warn_of_few_steps, warn_of_r
 from unweave.search.plan import Plan, make_plan
 from unweave.search.run import Run
 from unweave.search.settings import Settings
-from unweave.search.start import START_QUESTION, START_THRESHOLD, Start
+from unweave.search.start import START_QUESTION, Start
 from unweave.search.sweep import sweep_betas, sweep_plan
 from unweave.search.tasks import SECONDS_BETWEEN_SAVES, Outcome, Task, Worker
 from unweave.search.watching import watched
@@ -139,12 +139,15 @@ class Search(Run[Plan]):
     def _start(self, folder: RunFolder | None) -> tuple[Start | None, dict[str, Any]]:
         """The scores to start from, None where they are random; and how they came about, for the manifest."""
         if (given := self.settings.given_start) is not None:
-            return given, {"paths": given.fingerprint()}
+            assert isinstance(self.settings.start, Paths)
+            made_by = self.settings.start.manifest.get("method", "unknown method")
+            return given, {"method": made_by, "fingerprint": given.fingerprint()}
         if (attributor := self._attributor) is None:
-            return None, {"random": [*self.settings.kind.start]}
+            mean, deviation = self.settings.kind.start
+            return None, {"method": "random", "mean": mean, "deviation": deviation}
         found = attributor.attributed(folder.checkpoints if folder is not None else None, self.show_progress)
         start = Start.of_attribution(found, self.plan.targets, self.prepared.sites)
-        return start, {"attribution": {**START_QUESTION.record(), "threshold": START_THRESHOLD}}
+        return start, {"method": "attribution", **START_QUESTION.record()}
 
     def _find(self, folder: RunFolder | None) -> Paths:
         start, started_from = self._start(folder)

@@ -192,10 +192,11 @@ class Solver:
         with torch.enable_grad():
             loss, class_loss = self._loss(batch, reference, leaves, members, labels, class_weight, site_weight, number)
             gradients = torch.autograd.grad(loss, leaves)
+        rate = plan.rate * objective.rate_share(number / plan.passes)
         with torch.no_grad():
             for table, leaf, gradient in zip((*self.scores, *(self.spreads or ())), leaves, gradients, strict=True):
                 length = torch.linalg.vector_norm(gradient, dim=1, keepdim=True).clamp_min(1e-12)
-                stepped = torch.where(active[:, None], leaf - plan.rate * gradient / length, leaf)
+                stepped = torch.where(active[:, None], leaf - rate * gradient / length, leaf)
                 table.index_copy_(0, rows, stepped.detach())
         self.steps[[row for row, _ in batch]] += active.cpu().numpy()
         return class_loss.detach().mean()
@@ -276,7 +277,8 @@ class Solver:
         class_loss = self._class_loss(
             batch, self._collapsed(batch, scores), self._collapsed(batch, reference.scores), labels
         )
-        penalty = torch.stack([objective.gate_term(gate) for gate in gates]).sum() * objective.scale(len(sites))
+        factor = objective.scale(len(sites)) * objective.penalty_scale(len(sites))
+        penalty = torch.stack([objective.gate_term(gate) for gate in gates]).sum() * factor
         loss = (class_weight * class_loss).sum() + penalty
         return loss + sum(tap.local, torch.zeros((), device=self.device, dtype=self.dtype)), class_loss
 

@@ -15,12 +15,10 @@ from unweave.paths import Paths
 from unweave.search.attribution_scores import Question
 from unweave.search.attributor import Attributed
 from unweave.search.routing_gates import by_site
-from unweave.search.selection import chosen_channels
 from unweave.search.targets import Target
 
 START_QUESTION = Question(steps=8, of="logit", signed=False, over="own")
-START_THRESHOLD = 0.02
-"""A channel starts above 0 if its attribution is above this share of the row's highest at the site."""
+_NO_SAY = -0.5
 
 
 @dataclass(frozen=True)
@@ -53,15 +51,15 @@ class Start:
 
     @classmethod
     def of_attribution(cls, found: Attributed, targets: Sequence[Target], sites: Sequence[Site]) -> Start:
-        """As `of`, of what `START_QUESTION` gave, cut by `START_THRESHOLD`. A row that no image counted for starts, and
-        stays, whole."""
-        scores = dict(zip([site.name for site in sites], by_site(found.means.float(), sites), strict=True))
-        masks = chosen_channels(scores, None, START_THRESHOLD)
+        """Scores `s = a / deviation` from what `START_QUESTION` gave: above 0 for every channel that reaches a row's
+        class score at all, and further from 0 the more it does; -0.5 for the others. A row that no image counted for
+        starts, and stays, whole."""
         nothing = torch.from_numpy(found.counts == 0)[:, None]
-        tables = {
-            name: _centred(table, masks[name], masks[name].float() * 2 - 1).masked_fill(nothing, 1.0)
-            for name, table in scores.items()
-        }
+        tables = {}
+        for site, table in zip(sites, by_site(found.means.float(), sites), strict=True):
+            spread = table.std(1, keepdim=True, correction=0)
+            scaled = torch.where(spread > 0, table / spread.clamp_min(1e-30), 1.0)
+            tables[site.name] = torch.where(table > 0, scaled, _NO_SAY).masked_fill(nothing, 1.0)
         return cls(tables, tuple(target.members for target in targets))
 
     def of_targets(self, targets: Sequence[Target], site: Site) -> Tensor:

@@ -135,7 +135,17 @@ def test_one_class_alone_has_nothing_to_be_told_from():
 
 
 def test_beta_is_its_own_where_nobody_says_and_the_elbow_is_refused():
-    assert Settings("selective").beta == 0.5
+    assert Settings("selective").beta == 1.0
     assert Settings("released").beta == "elbow"
     with pytest.raises(SettingError, match="the elbow weighs reconstruction at the sites"):
         Settings("selective", "elbow")
+
+
+def test_the_penalty_is_that_of_the_mean_site_and_steps_become_shorter(small):
+    assert Selective(1.0).penalty_scale(4) == 0.25
+    assert [Selective(1.0).rate_share(done) for done in (0.0, 0.5, 1.0)] == pytest.approx([1.0, 0.5, 0.0])
+    first, last = (searched(*small, Selective(0.3), (0,), others=True, passes=passes) for passes in (1, 2))
+    steps = [one.steps[0] for one in (first, last)]
+    moved = [after - before for after, before in zip(last.scores, first.scores, strict=True)]
+    lengths = torch.stack([table.norm() for table in moved])
+    assert float(lengths.max()) <= first.plan.rate * 0.5 * (steps[1] - steps[0]) + 1e-9

@@ -16,7 +16,8 @@ from unweave.errors import SettingError
 class Objective(ABC):
     """The loss of one row:
 
-        scale(n) * ( mean_x class_term + sum_i mean_x [ chain_term_i + local_term_i ] + sum_i gate_term_i )
+        scale(n) * ( mean_x class_term + sum_i mean_x [ chain_term_i + local_term_i ]
+                     + penalty_scale(n) * sum_i gate_term_i )
 
     over the row's images x and the sites i. All terms are given per image (`[batch]`) or per row (`[rows]`).
     `chain_term` reads the gated chain `h_i`, so its gradient flows back through the network; it is handed to the
@@ -57,6 +58,14 @@ class Objective(ABC):
 
     def scale(self, sites: int) -> float:
         """Factor of the whole loss."""
+        return 1.0
+
+    def rate_share(self, done: float) -> float:
+        """Length of a step as a share of the rate, where the share `done` of the passes is over."""
+        return 1.0
+
+    def penalty_scale(self, sites: int) -> float:
+        """Factor of `gate_term` besides."""
         return 1.0
 
     @abstractmethod

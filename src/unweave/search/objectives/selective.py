@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -19,7 +20,7 @@ _NEAR = 0.1
 class Selective(Objective):
     """ICCV Eq. 12 with both halves, on binary gates, images of other classes shown too:
 
-        L = mean_{x of c} [ softplus(-m) + F ] + mean_{x of others} [ softplus(m) + F ] + beta * sum_i mean_c gate_i
+        L = mean_{x of c} [ softplus(-m) + F ] + mean_{x of others} [ softplus(m) + F ] + beta/n * sum_i mean_c gate_i
         m = z_c - logsumexp_{k != c} z_k,      F = H((z~_c - z_c) / (1 + |z_c|))
 
     `softplus(-m) = -log p_c`, `softplus(m) = -log(1 - p_c)`; `z~_c` and `z_c`: the class's own score of the gated and
@@ -27,8 +28,9 @@ class Selective(Objective):
     difference is nothing but rounding, whose sign must not decide. `F`, the score's reconstruction, keeps channels that
     hold the class back, or speak for it where it is sure already (left out with `reconstruction=False`). Gates are 1
     where the score is above 0, else 0, with the gradient of `sigmoid(score)`: what is learned is what the mask does.
-    Scores start above 0, so that the search begins with the whole network. A channel is worth keeping if all that hangs
-    on it is more than `beta / C`, `C` the site's channels.
+    The search begins with all that reaches the class's score. `beta` is what closing every channel saves: one of a site
+    with `C` channels is worth keeping if what hangs on it is more than `beta / (n C)`. As masks
+    are what is optimised, steps must become short: from pass to pass along half a cosine, from the rate to nearly 0.
     """
 
     name: ClassVar[str] = "selective"
@@ -36,7 +38,7 @@ class Selective(Objective):
     shows_others: ClassVar[bool] = True
     binary: ClassVar[bool] = True
     reads_activations: ClassVar[bool] = False
-    default_beta: ClassVar[float | None] = 0.5
+    default_beta: ClassVar[float | None] = 1.0
     start: ClassVar[tuple[float, float]] = (0.5, 0.1)
     default_start: ClassVar[Literal["random", "attribution"]] = "attribution"
 
@@ -45,6 +47,12 @@ class Selective(Objective):
 
     def others_term(self, scores: Tensor, reference: Tensor, labels: Tensor) -> Tensor:
         return functional.softplus(margin(scores, labels)) + self._score_error(scores, reference, labels)
+
+    def rate_share(self, done: float) -> float:
+        return (1 + math.cos(math.pi * done)) / 2
+
+    def penalty_scale(self, sites: int) -> float:
+        return 1.0 / sites
 
     def gate_term(self, gate: Tensor) -> Tensor:
         return self.beta * gate.mean(1)
