@@ -1,13 +1,16 @@
 """`unweave decouple` on the demo's network and digits."""
 
 import json
+import os
 import signal
-import subprocess
 import sys
 
 import pytest
 
+from tests.preloaded import PRELOADED, output_to
+from unweave.cli import main
 from unweave.decoupling.training.folder import TrainingFolder
+from unweave.decoupling.training.trainer import Trainer
 
 SHORT = ("--epochs", "1", "--batch", "64", "--keep", "0.5")
 
@@ -112,32 +115,28 @@ def test_networks_and_data_that_do_not_fit_are_one_line_and_leave_no_folder(
     assert not out.exists()
 
 
-KILLED = """
-import os, signal, sys
-from unweave.cli import main
-from unweave.decoupling.training.trainer import Trainer
+def die_after(steps, printed, typed):
+    """The command in a process of its own, which is gone before another step."""
+    output_to(printed, printed)
+    step, left = Trainer.step, iter(range(steps))
 
-step, steps = Trainer.step, iter(range({steps}))
+    def dying(*arguments):
+        if next(left, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step(*arguments)
 
-
-def dying(*arguments):
-    if next(steps, None) is None:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return step(*arguments)
-
-
-Trainer.step = dying
-sys.argv = {typed}
-main.run()
-"""
+    Trainer.step = dying
+    sys.argv = ["unweave", *typed]
+    main.run()
 
 
 def test_killed_in_the_middle_of_an_epoch_the_same_command_goes_on_to_the_same_bytes(unweave, user_file, tmp_path):
     longer = ("--epochs", "3", "--batch", "8", "--keep", "0.5")  # five steps an epoch
     typed = ["decouple", f"{user_file}:three", f"{user_file}:images", *longer, "--out"]
-    script = KILLED.format(steps=7, typed=["unweave", *typed, str(tmp_path / "killed")])
-    killed = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    killed = PRELOADED.Process(target=die_after, args=(7, tmp_path / "printed", [*typed, str(tmp_path / "killed")]))
+    killed.start()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL, (tmp_path / "printed").read_text()
     assert len(TrainingFolder(tmp_path / "killed").load()[0]["epochs"]) == 1
     used = unweave("paths", tmp_path / "killed", f"{user_file}:images", "--last", "--out", tmp_path / "paths")
     assert used.status == 0, used.err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import signal
@@ -13,15 +12,10 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+from tests.preloaded import PRELOADED, output_to
 from unweave.cli import main
 from unweave.files import DRAFT_SUFFIX
 from unweave.runs.folder import RunFolder
-
-# Processes are forked from one that has imported what is slow to import, and done nothing else.
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    ["unweave.cli.main", "unweave.search.search", "unweave.pipeline.measures", "torch.export"]
-)
 
 
 @dataclass(frozen=True)
@@ -69,7 +63,7 @@ class KillableSearch:
         return time.time()
 
     def _started(self, folder: Path, writes: int | None = None) -> ForkServerProcess:
-        running = _CONTEXT.Process(target=_command, args=(self.arguments, folder, writes))
+        running = PRELOADED.Process(target=_command, args=(self.arguments, folder, writes))
         running.start()
         return running
 
@@ -85,9 +79,7 @@ def _complaint(folder: Path) -> str:
 
 def _command(arguments: tuple[str, ...], folder: Path, writes: int | None) -> None:
     """`unweave disentangle`; instead of write number `writes` (from 0) half of it is left, and the process gone."""
-    complaints = folder.with_suffix(".err").open("w")
-    os.dup2(complaints.fileno(), 1)
-    os.dup2(complaints.fileno(), 2)
+    output_to(folder.with_suffix(".err"), folder.with_suffix(".err"))
     if writes is not None:
         _die_in(writes)
     sys.argv = ["unweave", "disentangle", *arguments, "--out", str(folder)]

@@ -3,50 +3,43 @@
 import os
 import pickle
 import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file
+import torch
+from safetensors.torch import load_file, save_file
 
+from tests.decoupling.training.trainings import images, training
+from tests.preloaded import PRELOADED, output_to
 from unweave.decoupling.training.folder import TrainingFolder
 from unweave.decoupling.training.processes import Processes
 from unweave.errors import SettingError
 
-ROOT = Path(__file__).parents[2]
-PROGRAM = """
-import sys
-from safetensors.torch import save_file
-from tests.decoupling.training.trainings import images, training
-folder, own = sys.argv[1:]
-made = training(folder, data=images(10))
-table = made.run()
-save_file(dict(made.net.state_dict()), own)
-print(table.summary["accuracy"], made.steps)
-"""
+
+def train(place, rank, port):
+    """Process `rank` of two. What torchrun sets is set by hand, because its agent would import torch once more."""
+    output_to(place / f"{rank}.out", place / f"{rank}.err")
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ.update({**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+    torch.set_num_threads(1)
+    made = training(place / "run", data=images(10))
+    table = made.run()
+    save_file(dict(made.net.state_dict()), place / f"{rank}.safetensors")
+    os.write(1, f"{table.summary['accuracy']} {made.steps}".encode())
 
 
 def test_two_processes_train_the_same_weights(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    # What torchrun sets; started by hand, because its agent would import torch a third time.
-    shared = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-    shared["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "src")])
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(tmp_path / "run"), str(tmp_path / f"{rank}.safetensors")],
-            env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    ended = [process.communicate(timeout=250) for process in started]
-    assert [process.returncode for process in started] == [0, 0], ended
-    assert ended[0][0] == ended[1][0]
+        port = free.getsockname()[1]
+    started = [PRELOADED.Process(target=train, args=(tmp_path, rank, port), daemon=True) for rank in range(2)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(250)
+    complaints = [(tmp_path / f"{rank}.err").read_text() for rank in range(2)]
+    assert [process.exitcode for process in started] == [0, 0], complaints
+    printed, other = ((tmp_path / f"{rank}.out").read_text() for rank in range(2))
+    assert printed == other != ""
     one, other = ((tmp_path / f"{rank}.safetensors").read_bytes() for rank in range(2))
     assert one == other
     folder = TrainingFolder(tmp_path / "run")
@@ -118,8 +111,6 @@ def test_without_torchrun_there_is_one_process(monkeypatch):
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch):
-    from tests.decoupling.training.trainings import training
-
     monkeypatch.setattr(Processes, "found", classmethod(lambda cls: cls(0, 3)))
     with pytest.raises(SettingError, match="a batch of 8 cannot be shared equally by 3 processes"):
         training()
