@@ -1,5 +1,6 @@
 """A user's own file, and a way to run commands as a user does."""
 
+import shutil
 import sys
 from dataclasses import dataclass
 
@@ -77,6 +78,27 @@ def user_file(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(USER_FILE)
     return file
+
+
+def finished(place, *arguments):
+    """A place with the user's file and `run`, the folder of the command that is given; `{file}` stands for the file."""
+    file = place / "mine.py"
+    file.write_text(USER_FILE)
+    typed = [str(argument).format(file=file) for argument in arguments]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["unweave", *typed, "--out", str(place / "run")])
+        with pytest.raises(SystemExit) as stopped:
+            main.run()
+    assert not stopped.value.code, f"{typed} ended with status {stopped.value.code}"
+    return place
+
+
+def copied(place, to):
+    """The run folder of another place, in `to`, as if its command had been given there."""
+    run = shutil.copytree(place / "run", to / "run")
+    inputs = run / "inputs.json"
+    inputs.write_text(inputs.read_text().replace(str(place), str(to)))
+    return run
 
 
 @pytest.fixture

@@ -4,20 +4,22 @@ import json
 
 import pytest
 
+from tests.cli.conftest import copied, finished
 from unweave.paths import Paths
 
 SEARCH = ("--objective", "variational", "--beta", "0.1", "--passes", "2", "--limit-per-class", "4")
 
 
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    typed = ("disentangle", "{file}:network", "{file}:images", "--validation", "digits", *SEARCH)
+    return finished(tmp_path_factory.mktemp("searched"), *typed)
+
+
 @pytest.fixture
-def run(unweave, user_file, tmp_path):
-    """A finished search."""
-    folder = tmp_path / "run"
-    ran = unweave(
-        "disentangle", f"{user_file}:network", f"{user_file}:images", "--validation", "digits", "--out", folder, *SEARCH
-    )
-    assert ran.status == 0, ran.err
-    return folder
+def run(searched, user_file, tmp_path):
+    """A finished search of the user's file."""
+    return copied(searched, tmp_path)
 
 
 @pytest.mark.parametrize("command", ["demo", "sites", "disentangle", "analyse"])

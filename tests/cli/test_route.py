@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from tests.cli.conftest import copied, finished
 from tests.search.interrupted import Countdown
 from unweave.paths import Paths
 from unweave.search import routing
@@ -22,16 +23,18 @@ def route(unweave, user_file):
     return run
 
 
+@pytest.fixture(scope="module")
+def routed(tmp_path_factory):
+    return finished(tmp_path_factory.mktemp("routed"), "route", "{file}:network", "{file}:images", *FEW)
+
+
 @pytest.fixture
-def done(route, tmp_path):
-    """`(what was printed, run folder)` of a finished run."""
-    ran = route("--out", tmp_path / "run", *FEW)
-    assert ran.status == 0, ran.err
-    return ran, tmp_path / "run"
+def run(routed, user_file, tmp_path):
+    """The folder of a finished run of the user's file."""
+    return copied(routed, tmp_path)
 
 
-def test_paths_and_inputs_are_written(done):
-    _, run = done
+def test_paths_and_inputs_are_written(run):
     paths = Paths.load(run / "paths.safetensors")
     assert (paths.rows.kind, paths.rows.names) == ("input", ("0", "7", "15", "23", "31", "39"))
     assert paths.rows.labels == (0, 7, 5, 3, 1, 9)
@@ -41,8 +44,10 @@ def test_paths_and_inputs_are_written(done):
     assert json.loads((run / "inputs.json").read_text())["inputs"]["model"].endswith("/mine.py:network")
 
 
-def test_the_table_shows_mean_channels_kept_and_predictions_kept(done):
-    ran, run = done
+def test_the_table_shows_mean_channels_kept_and_predictions_kept(route, tmp_path):
+    run = tmp_path / "run"
+    ran = route("--out", run, *FEW)
+    assert ran.status == 0, ran.err
     lines = [line.split() for line in ran.out.splitlines()]
     masks = Paths.load(run / "paths.safetensors").masks
     assert lines[0] == ["Paths", "of", "6", "inputs"]
@@ -65,8 +70,9 @@ def test_json_is_one_object_with_what_the_paths_say(route, tmp_path):
     assert found["files"] == [str(tmp_path / "run" / name) for name in ("paths.safetensors", "inputs.json")]
 
 
-def test_the_same_command_again_reads_what_is_there(route, done):
-    ran, run = done
+def test_the_same_command_again_reads_what_is_there(route, tmp_path):
+    run = tmp_path / "run"
+    ran = route("--out", run, *FEW)
     before = (run / "paths.safetensors").read_bytes()
     again = route("--out", run, *FEW)
     assert (again.status, again.out) == (0, ran.out)
@@ -97,8 +103,7 @@ def test_a_dry_run_says_what_it_would_take_and_writes_nothing(route, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_dry_run_of_finished_paths_has_nothing_to_do_and_writes_nothing(route, done):
-    _, run = done
+def test_a_dry_run_of_finished_paths_has_nothing_to_do_and_writes_nothing(route, run):
     before = {file: file.stat().st_mtime_ns for file in run.rglob("*")}
     assert route("--out", run, *FEW, "--dry-run").out == "nothing is left to do\n"
     assert json.loads(route("--out", run, *FEW, "--dry-run", "--json").out)["seconds"] == 0
@@ -118,11 +123,11 @@ def test_train_chooses_the_part(unweave, user_file, tmp_path, part, last):
     assert Paths.load(tmp_path / "run" / "paths.safetensors").rows.names[-1] == last
 
 
-def test_analyse_reads_the_run(unweave, done):
-    ran = unweave("analyse", done[1], "--measure", "usage", "--json")
+def test_analyse_reads_the_run(unweave, run):
+    ran = unweave("analyse", run, "--measure", "usage", "--json")
     assert ran.status == 0, ran.err
     shares = json.loads(ran.out)["tables"]["usage"]["columns"]["usage"]
-    assert shares == pytest.approx(Paths.load(done[1] / "paths.safetensors").kept().mean(0).tolist())
+    assert shares == pytest.approx(Paths.load(run / "paths.safetensors").kept().mean(0).tolist())
 
 
 @pytest.mark.parametrize(
@@ -146,8 +151,8 @@ def test_bad_input_is_one_line_and_status_2_and_writes_nothing(route, tmp_path, 
     assert not (tmp_path / "run").exists()
 
 
-def test_a_changed_setting_is_refused_by_name(route, done):
-    ran = route("--out", done[1], *FEW, "--rate", 0.2)
+def test_a_changed_setting_is_refused_by_name(route, run):
+    ran = route("--out", run, *FEW, "--rate", 0.2)
     assert (ran.status, ran.out) == (2, "")
     assert "was begun with rate = 0.1, this call has 0.2" in ran.err
 
