@@ -53,7 +53,8 @@ def test_a_mask_that_does_not_depend_on_the_class_hits_a_quarter(network, share)
     same = {name: mask[:1].expand(4, -1) for name, mask in paths.masks.items()}
     for masks in (everything, same):
         independent = Paths(masks, paths.rows, paths.sites, paths.manifest)
-        rates = hit_rate(network, independent, labelled_noise(40, classes=4), mosaics=40, share=share)["hit_rate"]
+        # Exactly so in every mosaic: a few of them show it as well as many.
+        rates = hit_rate(network, independent, labelled_noise(40, classes=4), mosaics=8, share=share)["hit_rate"]
         assert rates == pytest.approx([0.25] * len(rates), abs=1e-6)
 
 
