@@ -216,8 +216,10 @@ def run_measures(names: Sequence[str], subject: Subject, folder: RunFolder) -> l
 
 def draw_elbow(paths: Paths, folder: RunFolder) -> list[Path]:
     """The sweep's chart, if the search chose its beta by the elbow."""
+    sweep = paths.manifest.get("elbow")
+    if not sweep:  # the others need not wait for matplotlib
+        return []
     from unweave.views.plots import plot_elbow
     from unweave.views.style import save_figure
 
-    sweep = paths.manifest.get("elbow")
-    return save_figure(plot_elbow(sweep), folder.figure("elbow")) if sweep else []
+    return save_figure(plot_elbow(sweep), folder.figure("elbow"))
