@@ -113,21 +113,31 @@ def answers(
             seen.append(chosen)
             original, records = predictor.original(batch), fills.records(chosen, batch)
             advance(len(chosen))
-            for row in np.flatnonzero(questions.asked[:, chosen].any(1)).tolist():
-                kinds = questions.asked[row, chosen]
-                use = np.flatnonzero(kinds)
-                part, which = batch[torch.from_numpy(use)], kinds[use]
-                calls = [rows[row].called(original[use])]
-                for variant in variants:
-                    tap = fills.tap(variant, row, records, use)
-                    calls.append(rows[row].called(predictor.run(part, tap)))
+            # Rows share passes: a thousand of them may each ask about a handful of these images.
+            asking, about = np.nonzero(questions.asked[:, chosen])
+            for start in range(0, len(asking), fills.batch_size):
+                which, use = asking[start : start + fills.batch_size], about[start : start + fills.batch_size]
+                part, kinds = batch[torch.from_numpy(use)], questions.asked[which, chosen[use]]
+                taps = (fills.tap(variant, which, records, use) for variant in variants)
+                scores = [original[use], *(predictor.run(part, tap) for tap in taps)]
+                calls = np.stack([_called(rows, which, table) for table in scores])
                 for kind in (0, 1):
-                    counts[kind, row] += int((which == kind + 1).sum())
-                    hits[kind, :, row] += np.stack(calls)[:, which == kind + 1].sum(1)
+                    mine = kinds == kind + 1
+                    np.add.at(counts[kind], which[mine], 1)
+                    np.add.at(hits[kind].T, which[mine], calls[:, mine].T)
                 advance(len(variants) * len(use))
     with np.errstate(invalid="ignore"):
         own, others = hits / counts[:, None].astype(float)
     return Answers(own, others, np.concatenate([np.empty(0, np.int64), *seen]))
+
+
+def _called(rows: Sequence[ClassRow], which: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """`[images]`: whether row `which[i]` calls image `i` its own, by `scores` `[images, classes]`."""
+    found = np.empty(len(which), dtype=bool)
+    for row in np.unique(which).tolist():
+        mine = which == row
+        found[mine] = rows[row].called(scores[mine])
+    return found
 
 
 def mean_known(values: Sequence[object] | np.ndarray) -> float:
@@ -185,9 +195,12 @@ class _Fills:
         self.predictor.run(others, recorder)
         return recorder.values
 
-    def tap(self, variant: Variant, row: int, records: list[Tensor] | None, use: np.ndarray) -> Multiplier | _Replacer:
-        """The tap that runs the images `use` of a batch through row `row` of a variant."""
-        gates = [mask[row].to(self.predictor.device) for mask in variant.paths.masks.values()]
+    def tap(
+        self, variant: Variant, rows: np.ndarray, records: list[Tensor] | None, use: np.ndarray
+    ) -> Multiplier | _Replacer:
+        """The tap that runs image `use[i]` of a batch through row `rows[i]` of a variant."""
+        through = torch.from_numpy(rows)
+        gates = [mask[through].to(self.predictor.device) for mask in variant.paths.masks.values()]
         sites = self.predictor.tapped.sites
         if variant.filling == "zero":
             return Multiplier(sites, gates)
