@@ -106,7 +106,7 @@ def test_class_without_images_has_nan_and_is_left_out_of_the_means():
     assert math.isnan(table["sub_architecture"][2])
     assert math.isnan(table["original"][2])
     assert dict(table.summary) == {"original": 1.0, "sub_architecture": 0.5}
-    assert table.title == "Accuracy on each class's own images, 3 images; 1 of 3 have none"
+    assert table.title == "Accuracy on each class's own images, 3 images; 1 of 3 without images left out (2)"
 
 
 def test_only_images_that_can_be_read_are_counted():
@@ -118,7 +118,9 @@ def test_only_images_that_can_be_read_are_counted():
     assert table["original"][::2] == (1.0, 1.0)
     assert table["sub_architecture"][::2] == (1.0, 0.0)
     assert math.isnan(table["original"][1])
-    assert table.title == ("Accuracy on each class's own images, 3 images; 1 of 3 have none; 4 damaged images left out")
+    assert table.title == (
+        "Accuracy on each class's own images, 3 images; 4 damaged images left out; 1 of 3 without images left out (1)"
+    )
 
 
 def test_data_of_which_nothing_can_be_read_are_refused():

@@ -134,6 +134,18 @@ def test_class_without_images_has_nan_and_is_left_out_of_the_means():
     assert math.isnan(table["balanced"][2])
     assert table["false_accepts"] == (0.0, 0.0, 0.0)
     assert table.summary["own"] == 1.0
+    assert table.title.endswith("; 1 of 3 without images left out (2)")
+
+
+def test_rows_share_passes_and_each_is_asked_about_its_own_images():
+    network = ReadOut()
+    rows = keeping(network, [[0], [1], [2]])
+    data = pictures([0, 1, 2, 3] * 20, [0, 1, 2, 3] * 20)
+    together = specificity(network, rows, data, controls=0, others=5)
+    for number, row in enumerate(rows):
+        alone = specificity(network, row, data, controls=0, others=5)
+        for column in ("own", "false_accepts"):
+            assert alone[column][0] == together[column][number]
 
 
 def test_images_of_one_class_alone_say_nothing_of_false_accepts():

@@ -96,7 +96,7 @@ def ablation(
     first = 1 + kinds.index(("sub-architecture", fillings[0]))
     return Table(
         title=f"Other masks and other fillings, {origin(paths, images, found.read)}{damaged}"
-        f"{without_images(paths, images)}{words.note}",
+        f"{without_images(paths, images, found.read)}{words.note}",
         columns=columns,
         meanings={
             "mask": "random: as many channels of every site as the sub-architecture keeps",

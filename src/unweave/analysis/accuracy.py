@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor, nn
 
-from unweave.analysis.class_rows import Wording, class_rows
+from unweave.analysis.class_rows import Wording, class_rows, without_images
 from unweave.analysis.origin import origin
 from unweave.analysis.predictions import Predictor, image_batches, left_out
 from unweave.data.labelled import Data, LabelledImages, labelled
@@ -81,11 +81,10 @@ def accuracy(
     measured = np.unique(np.concatenate([np.empty(0, np.int64), *seen]))
     damaged = left_out(images, len(np.unique(np.concatenate(positions))), len(measured))
     where = origin(paths, images, measured)
-    words, without = Wording.of(rows), counts.count(0)
+    words = Wording.of(rows)
     return Table(
         title=f"Accuracy on each {words.row}'s own images, {where}"
-        + (f"; {without} of {len(rows)} have none" if without else "")
-        + f"{damaged}{words.note}",
+        f"{damaged}{without_images(paths, images, measured)}{words.note}",
         columns={
             "class": paths.rows.classes,
             "name": paths.rows.names,

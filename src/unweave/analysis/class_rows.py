@@ -62,10 +62,12 @@ def named(names: Sequence[str], most: int = 5) -> str:
     return ", ".join([*shown, *(["..."] if len(names) > most else [])])
 
 
-def without_images(paths: Paths, images: LabelledImages) -> str:
-    """For a table's title: which rows have no images in the data; nothing if all have."""
+def without_images(paths: Paths, images: LabelledImages, read: np.ndarray | None = None) -> str:
+    """For a table's title: which rows have no images in the data; nothing if all have. With `read`, the positions of
+    those that could be read, rows of which all are damaged are among them."""
     rows = class_rows(paths, "this")
-    missing = [name for name, row in zip(paths.rows.names, rows, strict=True) if not len(row.own(images))]
+    own = [row.own(images) if read is None else np.intersect1d(row.own(images), read) for row in rows]
+    missing = [name for name, positions in zip(paths.rows.names, own, strict=True) if not len(positions)]
     return f"; {len(missing)} of {len(rows)} without images left out ({named(missing)})" if missing else ""
 
 

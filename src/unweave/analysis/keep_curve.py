@@ -94,7 +94,7 @@ def keep_curve(
     damaged = left_out(images, len(questions.images), len(found.read))
     return Table(
         title=f"Keeping and removing the channels of highest score, {origin(paths, images, found.read)}{damaged}"
-        f"{without_images(paths, images)}{words.note}",
+        f"{without_images(paths, images, found.read)}{words.note}",
         columns=columns,
         meanings={
             "share": "of every site's channels, those of highest score (random_*: any)",

@@ -103,7 +103,7 @@ def misjudgements(
     read, predictions = np.concatenate(where), np.concatenate(called)
     found = Confusions.of(paths.rows.classes, images.labels[read], predictions)
     alike = similarity(paths)
-    title = f"{origin(paths, images, read)}{damaged}{without_images(paths, images)}"
+    title = f"{origin(paths, images, read)}{damaged}{without_images(paths, images, read)}"
     if found.elsewhere:
         title += f"; {found.elsewhere} images called by a class without a row left out"
     return _compared(paths, alike, found, title, read, weighting, permutations, seed)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor, nn
 
-from unweave.analysis.class_rows import Wording, class_rows
+from unweave.analysis.class_rows import Wording, class_rows, without_images
 from unweave.analysis.judging import Questions, Variant, answers, mean_known, worst
 from unweave.analysis.origin import origin
 from unweave.analysis.predictions import Predictor, left_out
@@ -89,7 +89,8 @@ def specificity(
         columns[f"{prefix}balanced"] = tuple(((right + 1 - wrong) / 2).tolist())
     damaged = left_out(images, len(questions.images), len(found.read))
     return Table(
-        title=f"Own {words.row} and {words.others}, {origin(paths, images, found.read)}{damaged}{words.note}",
+        title=f"Own {words.row} and {words.others}, {origin(paths, images, found.read)}{damaged}"
+        f"{without_images(paths, images, found.read)}{words.note}",
         columns=columns,
         meanings={
             "class": "index; -1 for a group of several classes",
