@@ -40,3 +40,9 @@ def real_data():
     if not folder:
         pytest.skip("needs real networks and images: UNWEAVE_REAL_DATA names no folder")
     return Path(folder)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Reports whose figures are made but not drawn, for tests that are about words: drawing takes seconds."""
+    monkeypatch.setattr("unweave.views.report.render.figure_address", lambda figure: "data:image/png;base64,AA")

@@ -39,3 +39,23 @@ def test_without_images_it_is_refused_in_one_line(unweave, user_file, tmp_path):
     assert (ran.status, ran.err.count("\n")) == (2, 1)
     assert "give --data" in ran.err
     assert not (tmp_path / "run" / "report.html").exists()
+
+
+def test_the_seed_of_the_measures_is_the_run_s_unless_given(searched, undrawn):
+    from unweave.pipeline.report import report
+
+    run = searched(3)
+    options = {"mosaics": 0, "others": 2, "show_progress": False}
+    assert "seed of the measures</dt><dd>3<" in report(run, **options).read_text()
+    assert "seed of the measures</dt><dd>5<" in report(run, seed=5, **options).read_text()
+
+
+def test_what_was_searched_on_and_groups_are_on_the_page(unweave, searched, tmp_path, undrawn):
+    run = searched(0)
+    (tmp_path / "g.csv").write_text("0,even\n2,even\n1,odd\n3,odd\n")
+    ran = unweave("report", run, "--mosaics", "0", "--others", "2", "--groups", tmp_path / "g.csv")
+    assert ran.status == 0, ran.err
+    assert "searched on</dt><dd>images 40" in (run / "report.html").read_text()
+    (tmp_path / "g.csv").write_text("nobody,even\n")
+    ran = unweave("report", run, "--groups", tmp_path / "g.csv")
+    assert (ran.status, ran.err.count("\n")) == (2, 1)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils.data import TensorDataset
 
 from unweave.errors import PathsError, SettingError
 from unweave.network.sites import find_sites
@@ -29,19 +30,22 @@ def test_a_report_is_one_file_that_begins_with_four_answers(plain, noise, tmp_pa
     assert text.count("data:image/png") >= 4
     assert text.count("data:image/jpeg") >= 4
     assert "Not measured: it needs pictures of four classes" in text
+    assert "Is it these channels that matter?" in text
+    assert "These paths have no scores" in text
+    assert text.count(">balanced</th>") == 3
 
 
-def test_without_other_seeds_that_is_said(plain, noise, tmp_path):
+def test_without_other_seeds_that_is_said(plain, noise, tmp_path, undrawn):
     file = report(some_paths(plain), plain, noise, file=tmp_path / "report.html", show_progress=False)
     assert "Search once more with another --seed" in file.read_text()
 
 
-@pytest.mark.parametrize("name", ["<b>bold</b>", "a/b", "n" * 300, "кот 猫"])
-def test_any_name_can_stand_on_the_page(plain, noise, tmp_path, name):
-    file = report(some_paths(plain, (name, "dog", "owl")), plain, noise, file=tmp_path / "r.html", show_progress=False)
-    text = file.read_text()
-    assert "<b>bold</b>" not in text
-    assert name.replace("<", "&lt;").replace(">", "&gt;") in text
+def test_any_name_can_stand_on_the_page(plain, noise, tmp_path):
+    names = ("<b>a/b</b> $x$", "n" * 300, "кот 猫")
+    text = report(some_paths(plain, names), plain, noise, file=tmp_path / "r.html", show_progress=False).read_text()
+    assert "<b>a/b</b>" not in text
+    for shown in ("&lt;b&gt;a/b&lt;/b&gt; $x$", *names[1:]):
+        assert shown in text
 
 
 def test_an_interrupted_report_leaves_the_old_file(plain, noise, tmp_path, monkeypatch):
@@ -64,3 +68,22 @@ def test_rows_of_inputs_and_missing_images_are_refused(plain, noise, tmp_path):
         report(inputs, plain, noise, file=tmp_path / "report.html")
     with pytest.raises(SettingError, match="needs the network and labelled images"):
         report(paths, plain)
+
+
+def test_paths_with_scores_get_the_keep_curve_and_questions_are_limited(plain, noise, tmp_path, undrawn):
+    unscored = some_paths(plain)
+    scores = {name: torch.randn(mask.shape) for name, mask in unscored.masks.items()}
+    paths = Paths(unscored.masks, unscored.rows, unscored.sites, unscored.manifest, scores)
+    file = report(paths, plain, noise, file=tmp_path / "r.html", others=2, show_progress=False)
+    text = file.read_text()
+    assert "channels kept and removed in the order of their scores" in text
+    assert "for 3 of 3 classes, with at most 2 images of others each" in text
+    assert "at most 2 images of other classes a row" in text
+
+
+def test_one_class_alone_has_a_report(plain, tmp_path, undrawn):
+    paths = some_paths(plain)[0]
+    data = TensorDataset(torch.randn(4, 3, 8, 8), torch.zeros(4, dtype=torch.long))
+    text = report(paths, plain, data, file=tmp_path / "r.html", show_progress=False).read_text()
+    assert "No class has images of its own and of others" in text
+    assert "it compares at least three single classes" in text

@@ -23,6 +23,16 @@ def report(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="File to write. Default: report.html in RUN.")] = None,
     mosaics: Annotated[int, typer.Option(help="Mosaics for the hit rate; 0: leave it out.", min=0)] = 200,
+    others: Annotated[
+        int | None,
+        typer.Option(
+            help="Images of other classes each row is asked about. Default: all, or two million in all.", min=1
+        ),
+    ] = None,
+    groups: Annotated[
+        str | None,
+        typer.Option(help='Groups for the clusters: JSON {"group": [classes]}, CSV class,group, or cifar10.'),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of mosaics and random masks. Default: the run's.")] = None,
     strict: Strict = False,
     device: Device = None,
@@ -35,6 +45,7 @@ def report(
     from unweave.errors import DataError
     from unweave.paths import Paths
     from unweave.pipeline.decoupled import refuse_training
+    from unweave.pipeline.groups import groups_of
     from unweave.pipeline.inputs import recorded_inputs
     from unweave.pipeline.report import report as write_report
     from unweave.runs.folder import RunFolder
@@ -44,7 +55,8 @@ def report(
     refuse_training(run, *(against or ()))
     inputs, recorded_seed = recorded_inputs(folder)
     paths = Paths.load(folder.finished_paths())
-    others = [Paths.load(RunFolder(one).finished_paths()) for one in against or []]
+    runs = [Paths.load(RunFolder(one).finished_paths()) for one in against or []]
+    given = groups_of(groups, paths)
     spec = data or inputs.validation
     if spec is None:
         raise DataError("a report needs images to measure on: give --data, or --validation when searching")
@@ -57,8 +69,10 @@ def report(
         network,
         images,
         file=file,
-        against=others,
+        against=runs,
         mosaics=mosaics,
+        others=others,
+        groups=given,
         seed=recorded_seed if seed is None else seed,
         device=device,
     )

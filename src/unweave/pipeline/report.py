@@ -11,20 +11,17 @@ import numpy as np
 from torch import Tensor, nn
 
 from unweave.analysis.class_rows import class_rows
-from unweave.analysis.clusters import cluster
 from unweave.analysis.exciting import exciting_images
-from unweave.analysis.feature_maps import feature_maps
-from unweave.analysis.hit_rate import hit_rate
 from unweave.analysis.misjudgements import Misjudgements, misjudgements
-from unweave.analysis.similarity import similarity
 from unweave.analysis.specificity import specificity
-from unweave.analysis.stability import Stability, stability
-from unweave.analysis.usage import usage
+from unweave.analysis.stability import stability
 from unweave.data.labelled import Data, LabelledImages, labelled
 from unweave.errors import SettingError
 from unweave.files import write_text
 from unweave.network.shared_copy import unwrapped
 from unweave.paths import Paths
+from unweave.pipeline.groups import Groups
+from unweave.pipeline.report_sections import Measuring, sections_of
 from unweave.pipeline.subject import others_asked
 from unweave.runs.folder import RunFolder
 from unweave.tables import Table
@@ -33,8 +30,6 @@ _SITES_WITH_IMAGES = 3
 _CHANNELS_WITH_IMAGES = 240
 _IMAGES_SEARCHED = 2000
 _MISJUDGED = 24
-_MOST_FOR_PAIRS = 60
-"""Up to so many rows, figures name every one."""
 
 
 def report(
@@ -46,7 +41,9 @@ def report(
     labels: Sequence[int] | Tensor | None = None,
     against: Sequence[Paths] = (),
     mosaics: int = 200,
-    seed: int = 0,
+    others: int | None = None,
+    groups: Groups | None = None,
+    seed: int | None = None,
     device: str | None = None,
     show_progress: bool | None = None,
 ) -> Path:
@@ -54,8 +51,9 @@ def report(
 
     It begins with four lines (does each sub-architecture answer its class, refuse the others, beat random masks of its
     size, stay the same across seeds?), says what was done, and shows the channels of every class site by site with who
-    shares them and what excites them, similarity and clusters, hit rates, feature maps, and images that the network
-    misjudges. What cannot be measured is said, not left out in silence. An old file stays until the new one is whole.
+    shares them and what excites them, controls (complements, other fillings, the keep curve), similarity and clusters,
+    hit rates, feature maps, and images that the network misjudges. What cannot be measured is said, not left out in
+    silence. An old file stays until the new one is whole.
 
     Parameters
     ----------
@@ -69,8 +67,13 @@ def report(
         Paths of the same classes, found with other seeds.
     mosaics
         For the hit rate; at least four classes need images, else it is left out, and 0 leaves it out.
+    others
+        At most so many images of other classes that each row is asked about; default: all, or as many as make two
+        million questions of all rows. The controls take at most 100, of at most 100 rows.
+    groups
+        Group name: its classes, as class indices or names of rows, for the clusters.
     seed
-        Of mosaics and random masks.
+        Of mosaics and random masks; default: the run's, or 0.
 
     Raises
     ------
@@ -87,7 +90,8 @@ def report(
         from unweave.pipeline.inputs import recorded_inputs
 
         folder = RunFolder(run)
-        inputs, seed = recorded_inputs(folder)
+        inputs, recorded_seed = recorded_inputs(folder)
+        seed = recorded_seed if seed is None else seed
         paths = Paths.load(folder.finished_paths())
         network = inputs.network() if network is None else network
         if data is None and inputs.validation is not None:
@@ -100,29 +104,21 @@ def report(
     class_rows(paths, "a report")
     images = labelled(data, labels)
     options: dict[str, Any] = {"device": device, "show_progress": show_progress}
-    content = gather(paths, network, images, against=against, mosaics=mosaics, seed=seed, options=options)
-    return write_text(target, render(content))
+    asked = others_asked(len(paths), len(images)) if others is None else others
+    measuring = Measuring(network, images, mosaics, asked, seed or 0, groups, options)
+    return write_text(target, render(gather(paths, measuring, against)))
 
 
-def gather(
-    paths: Paths,
-    network: nn.Module,
-    images: LabelledImages,
-    *,
-    against: Sequence[Paths],
-    mosaics: int,
-    seed: int,
-    options: Mapping[str, Any],
-) -> Any:
+def gather(paths: Paths, measuring: Measuring, against: Sequence[Paths]) -> Any:
     """All measures of a report, as `unweave.views.report.content.Content`."""
     from unweave.views.report.content import Content
     from unweave.views.report.flow import flow_data
     from unweave.views.report.verdicts import verdicts
 
+    network, images, seed, options = measuring.network, measuring.images, measuring.seed, measuring.options
     called = str(paths.manifest.get("model") or type(unwrapped(network)).__name__)
-    others = others_asked(len(paths), len(images))
-    found = specificity(network, paths, images, others=others, seed=seed, **options)
     stable = stability([paths, *against]) if against else None
+    found = specificity(network, paths, images, others=measuring.others, seed=seed, **options)
     shares = paths.kept().mean(0)
     sizes = np.array([site.channels for site in paths.sites])
     excited = exciting_images(network, paths, images, _chosen(paths), limit=_IMAGES_SEARCHED, **options)
@@ -131,10 +127,10 @@ def gather(
     return Content(
         title=f"Sub-architectures of {called}",
         verdicts=verdicts(found, float((shares * sizes).sum() / sizes.sum()), stable),
-        done=[("network", called), *_done(paths, found, seed, len(against))],
-        flow=flow_data(paths, excited, _addresses(images, shown)),
+        done=[("network", called), *_done(paths, found, measuring, len(against))],
+        flow=flow_data(paths, excited, _addresses(images, shown), stable),
         classes=_class_table(found),
-        sections=_sections(paths, network, images, found, stable, wrong, mosaics, seed, options),
+        sections=sections_of(paths, measuring, found, stable, wrong),
         misjudged=_misjudged(wrong, images),
     )
 
@@ -170,23 +166,27 @@ def _addresses(images: LabelledImages, positions: Sequence[int]) -> dict[int, st
     return found
 
 
-def _done(paths: Paths, found: Table, seed: int, others: int) -> list[tuple[str, str]]:
+def _done(paths: Paths, found: Table, measuring: Measuring, others: int) -> list[tuple[str, str]]:
     """What was done, as the manifest tells it."""
     manifest, sites = paths.manifest, paths.sites
     settings, network = dict(manifest.get("settings", {})), manifest.get("network", {})
     digest = str(network.get("digest", ""))[:16] if isinstance(network, Mapping) else ""
-    versions = manifest.get("versions", {})
+    versions, searched = manifest.get("versions", {}), dict(manifest.get("data", {})).get("search", {})
+    inputs = dict(manifest.get("inputs", {}))
+    asked = f"; at most {measuring.others} images of other classes a row" if measuring.others is not None else ""
     told = [
         ("shape of an image", str(tuple(sites.image_shape))),
         ("weights (digest)", digest),
         ("method", str(manifest.get("method", "unknown"))),
         ("rows", f"{len(paths)}: " + ", ".join(paths.rows.names[:8]) + (", ..." if len(paths) > 8 else "")),
         ("sites", f"{len(sites)}, {sum(site.channels for site in sites)} channels"),
+        ("searched on", ", ".join(f"{name} {value}" for name, value in dict(searched).items())),
+        ("pixels", ", ".join(f"{name} {inputs[name]}" for name in ("preprocess", "size") if inputs.get(name))),
         ("settings", ", ".join(f"{name} {_said(value)}" for name, value in settings.items() if _worth_saying(value))),
         ("seed of the search", str(manifest.get("seed", "unknown"))),
-        ("seed of the measures", str(seed)),
+        ("seed of the measures", str(measuring.seed)),
         ("searches with other seeds", str(others) if others else "none given"),
-        ("measured on", found.title),
+        ("measured on", found.title + asked),
         ("versions", ", ".join(f"{name} {value}" for name, value in dict(versions).items())),
     ]
     return [(name, value) for name, value in told if value]
@@ -206,9 +206,13 @@ def _said(value: object) -> str:
 
 
 def _class_table(found: Table) -> tuple[list[str], list[list[str]]]:
-    heads = {"name": "class", "own": "own", "false_accepts": "false"}
-    heads |= {"original_own": "whole: own", "original_false_accepts": "false"}
-    heads |= {"random_own": "random: own", "random_false_accepts": "false"}
+    heads = {"name": "class", "own": "own", "false_accepts": "false", "balanced": "balanced"}
+    for prefix, words in (("original", "whole"), ("random", "random")):
+        heads |= {
+            f"{prefix}_own": f"{words}: own",
+            f"{prefix}_false_accepts": "false",
+            f"{prefix}_balanced": "balanced",
+        }
     known = {column: head for column, head in heads.items() if column in found.columns}
     rows = [[_cell(found[column][row]) for column in known] for row in range(len(found))]
     return list(known.values()), rows
@@ -218,62 +222,6 @@ def _cell(value: object) -> str:
     if isinstance(value, float):
         return "no images" if math.isnan(value) else f"{100 * value:.1f}"
     return str(value)
-
-
-def _sections(
-    paths: Paths,
-    network: nn.Module,
-    images: LabelledImages,
-    found: Table,
-    stable: Stability | None,
-    wrong: Misjudgements | None,
-    mosaics: int,
-    seed: int,
-    options: Mapping[str, Any],
-) -> list[Any]:
-    from unweave.views.cluster_plots import plot_clusters
-    from unweave.views.control_plots import plot_stability
-    from unweave.views.misjudgement_plots import plot_misjudgements
-    from unweave.views.mosaic_plots import plot_feature_maps, plot_hit_rate
-    from unweave.views.plots import plot_similarity, plot_specificity, plot_usage
-    from unweave.views.report.content import Picture, Section
-
-    few = len(paths) <= _MOST_FOR_PAIRS
-    sections = []
-    if few:
-        pictures = [Picture(plot_specificity(found), "own-class accuracy and false accepts of every class")]
-        sections.append(Section("Its own class, and the others", "", pictures))
-    pictures = [Picture(plot_usage(usage(paths)), "share of channels kept at every site")]
-    if len(paths) > 1:
-        alike = similarity(paths)
-        pictures.append(Picture(plot_similarity(alike, stable), "similarity of sub-architectures at every site"))
-        if len(paths) > 2:
-            line = float(stable.per_site.summary["self_similarity"]) if stable is not None else None
-            described = "similarity of every two classes, in the order of a hierarchical clustering"
-            pictures.append(Picture(plot_clusters(cluster(alike), own_similarity=line), described))
-    if stable is not None:
-        pictures.append(Picture(plot_stability(stable), "similarity of a class to itself under other seeds"))
-    sections.append(Section("What classes share", "", pictures))
-    whole = paths.sites.image_shape
-    with_images = sum(bool(len(row.own(images))) for row in class_rows(paths, "a report"))
-    if mosaics and len(whole) == 3 and with_images >= 4:
-        rates = hit_rate(network, paths, images, mosaics=mosaics, seed=seed, **options)
-        maps = feature_maps(network, paths, images, chosen=(0,), seed=seed, device=options.get("device"))
-        pictures = [
-            Picture(plot_hit_rate(rates), "hit rate at every site"),
-            Picture(plot_feature_maps(maps), "the most active pixels of a mosaic at some sites"),
-        ]
-        sections.append(Section("Where in the image it looks", "", pictures))
-    elif mosaics:
-        sections.append(Section("Where in the image it looks", "Not measured: it needs pictures of four classes."))
-    if wrong is not None and wrong.classes.summary["classes_compared"]:
-        pictures = [Picture(plot_misjudgements(wrong), "similarity to wrong labels, and to other labels")]
-        sections.append(Section("Why the network errs", "", pictures))
-    elif wrong is not None:
-        sections.append(
-            Section("Why the network errs", "It misjudges none of these images, so there is nothing to compare.")
-        )
-    return sections
 
 
 def _misjudged(wrong: Misjudgements | None, images: LabelledImages) -> list[Any]:

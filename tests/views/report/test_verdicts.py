@@ -74,3 +74,12 @@ def test_masks_that_keep_nearly_everything_are_said_to_be_hardly_a_part():
 def test_classes_without_images_decide_nothing():
     table = specificity(own=(0.9, math.nan), random=(0.5, math.nan))
     assert verdicts(table, 0.5, None)[2].reason.startswith("1 of 1 tell")
+
+
+def test_the_worst_balanced_class_is_named():
+    assert "worst: dog, 40.0 %" in verdicts(specificity(own=(0.9, 0.2), false=(0.1, 0.4)), 0.5, None)[2].reason
+
+
+def test_where_nothing_can_be_compared_with_random_masks_that_is_not_a_no():
+    line = verdicts(specificity(random=(math.nan, math.nan)), 0.5, None)[2]
+    assert line.answer == "not measured"

@@ -8,21 +8,26 @@ from typing import Any
 import numpy as np
 
 from unweave.analysis.similarity import jaccard
+from unweave.analysis.stability import Stability
 from unweave.paths import Paths
 from unweave.tables import Table
 
 _NEAREST = 3
 
 
-def flow_data(paths: Paths, exciting: Table | None, pictures: dict[int, str]) -> dict[str, Any]:
+def flow_data(
+    paths: Paths, exciting: Table | None, pictures: dict[int, str], stability: Stability | None = None
+) -> dict[str, Any]:
     """Plain values for the page's script.
 
     `masks` of a site: the bits of all rows one after another, most significant first, in base64. `nearest[row]`: the
     rows that share most of its channels there, with their Jaccard similarity. `exciting[site][channel]`: positions of
-    images; `pictures` by position, as addresses that hold their own data.
+    images; `pictures` by position, as addresses that hold their own data. `itself` of a site: the similarity of a class
+    to itself under other seeds, null where it was not measured.
     """
+    itself = stability.per_site["self_similarity"] if stability is not None else (None,) * len(paths.sites)
     sites = []
-    for site, mask in zip(paths.sites, paths.masks.values(), strict=True):
+    for site, mask, own in zip(paths.sites, paths.masks.values(), itself, strict=True):
         bits = mask.numpy()
         sites.append(
             {
@@ -31,6 +36,7 @@ def flow_data(paths: Paths, exciting: Table | None, pictures: dict[int, str]) ->
                 "masks": base64.b64encode(np.packbits(bits.reshape(-1)).tobytes()).decode("ascii"),
                 "users": bits.sum(0).tolist(),
                 "nearest": _nearest(jaccard(mask)),
+                "itself": own,
             }
         )
     found: dict[str, dict[str, list[int]]] = {}

@@ -2,6 +2,8 @@
 (function () {
   var data = JSON.parse(document.getElementById("data").textContent);
   var select = document.getElementById("class");
+  var find = document.getElementById("find");
+  var matches = document.getElementById("matches");
   var flow = document.getElementById("flow");
   var panel = document.getElementById("channel");
   var SVG = "http://www.w3.org/2000/svg";
@@ -56,7 +58,9 @@
     element("b", site.name, words);
     element("br", null, words);
     var near = site.nearest[row].map(function (pair) { return data.rows[pair[0]] + " " + pair[1].toFixed(2); });
-    element("span", kept + " of " + site.channels + (near.length ? "; most shared with " + near.join(", ") : ""), words);
+    var shared = near.length ? "; most shared with " + near.join(", ") : "";
+    if (near.length && site.itself !== null) { shared += " (a class with itself, other seed: " + site.itself.toFixed(2) + ")"; }
+    element("span", kept + " of " + site.channels + shared, words);
     svg.addEventListener("click", function (event) {
       var chosen = event.target.getAttribute("data-channel");
       if (chosen !== null) { describe(site, Number(chosen)); }
@@ -89,7 +93,21 @@
     panel.textContent = "Click on a channel.";
   }
 
-  data.rows.forEach(function (name, row) { element("option", name, select).value = row; });
+  function offer() {
+    var wanted = find.value.trim().toLowerCase(), chosen = select.value, count = 0;
+    select.textContent = "";
+    data.rows.forEach(function (name, row) {
+      if (name.toLowerCase().indexOf(wanted) < 0) { return; }
+      var option = element("option", name.length > 80 ? name.slice(0, 79) + "\u2026" : name, select);
+      option.value = row;
+      count += 1;
+    });
+    matches.textContent = wanted ? count + " of " + data.rows.length + " classes" : "";
+    if (chosen !== "" && select.querySelector('option[value="' + chosen + '"]')) { select.value = chosen; }
+    if (count && select.value !== chosen) { show(Number(select.value)); }
+  }
+
   select.addEventListener("change", function () { show(Number(select.value)); });
-  show(0);
+  find.addEventListener("input", offer);
+  offer();
 })();

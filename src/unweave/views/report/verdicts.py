@@ -68,8 +68,10 @@ def _beats_random(table: Table, kept: float) -> Verdict:
         for own, other in zip(table["balanced"], table["random_balanced"], strict=True)
         if not math.isnan(own) and not math.isnan(other)
     ]
+    if not pairs:
+        return Verdict(question, "not measured", "No class has images of its own and of others to be compared on.")
     better = sum(own > other for own, other in pairs)
-    share = better / len(pairs) if pairs else math.nan
+    share = better / len(pairs)
     answer: Answer = "yes" if share >= 0.95 else "partly" if share >= 0.5 else "no"
     size = f" They keep {_percent(kept)} of the channels"
     size += ": hardly a part, and random masks of that size are close to the whole network." if kept > 0.95 else "."
@@ -77,7 +79,8 @@ def _beats_random(table: Table, kept: float) -> Verdict:
         question,
         answer,
         f"{better} of {len(pairs)} tell their class from the others better than random masks do (mean balanced "
-        f"accuracy {_percent(table.summary['balanced'])} against {_percent(table.summary['random_balanced'])}).{size}",
+        f"accuracy {_percent(table.summary['balanced'])} against {_percent(table.summary['random_balanced'])}"
+        f"{_worst(table, 'balanced', lowest=True)}).{size}",
     )
 
 

@@ -1,0 +1,149 @@
+"""The report's parts that are figures: controls, what classes share, where they look, why the network errs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import nn
+
+from unweave.analysis.ablation import ablation
+from unweave.analysis.class_rows import class_rows
+from unweave.analysis.clusters import cluster
+from unweave.analysis.feature_maps import feature_maps
+from unweave.analysis.hit_rate import hit_rate
+from unweave.analysis.keep_curve import keep_curve
+from unweave.analysis.misjudgements import Misjudgements
+from unweave.analysis.similarity import similarity
+from unweave.analysis.stability import Stability
+from unweave.analysis.usage import usage
+from unweave.data.labelled import LabelledImages
+from unweave.paths import Paths
+from unweave.pipeline.groups import Groups, groups_of
+from unweave.tables import Table
+
+if TYPE_CHECKING:
+    from unweave.views.report.content import Section
+
+_MOST_CONTROLLED = 100
+"""Rows whose controls are measured, and images of other classes that each is asked about: some forty passes for each
+pair, which for a thousand classes would take longer than all else together."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measuring:
+    """What a report measures with. `others`: images of other classes that a row is asked about, None: all."""
+
+    network: nn.Module
+    images: LabelledImages
+    mosaics: int
+    others: int | None
+    seed: int
+    groups: Groups | None
+    options: Mapping[str, Any]
+
+
+def sections_of(
+    paths: Paths, measuring: Measuring, found: Table, stable: Stability | None, wrong: Misjudgements | None
+) -> list[Section]:
+    """In the page's order. `found`: what `specificity` found."""
+    sections = [
+        _own_and_others(found),
+        _controls(paths, measuring),
+        _shared(paths, measuring, stable),
+        _looks(paths, measuring),
+        _errors(wrong, stable),
+    ]
+    return [section for section in sections if section is not None]
+
+
+def _own_and_others(found: Table) -> Section:
+    from unweave.views.plots import plot_accuracy, plot_specificity
+    from unweave.views.report.content import Picture, Section
+
+    columns = {"original": found["original_own"], "sub_architecture": found["own"]}
+    means = {"original": found.summary["original_own"], "sub_architecture": found.summary["own"]}
+    pictures = [
+        Picture(plot_accuracy(Table(found.title, columns, {}, means)), "how many classes are recognised how often"),
+        Picture(plot_specificity(found), "own-class accuracy and false accepts of every class"),
+    ]
+    return Section("Its own class, and the others", "", pictures)
+
+
+def _controls(paths: Paths, measuring: Measuring) -> Section:
+    from unweave.views.control_plots import plot_ablation, plot_keep_curve
+    from unweave.views.report.content import Picture, Section
+
+    network, images, options = measuring.network, measuring.images, measuring.options
+    with_images = [i for i, row in enumerate(class_rows(paths, "a report")) if len(row.own(images))]
+    spread = np.linspace(0, len(with_images) - 1, min(_MOST_CONTROLLED, len(with_images))).round().astype(int)
+    some = paths.select([with_images[i] for i in spread])
+    others = _MOST_CONTROLLED if measuring.others is None else min(_MOST_CONTROLLED, measuring.others)
+    settings = {"others": others, "seed": measuring.seed, **options}
+    pictures = [Picture(plot_ablation(ablation(network, some, images, **settings)), "other masks, and other fillings")]
+    text = f"Measured for {len(some)} of {len(paths)} classes, with at most {others} images of others each."
+    if paths.scores is None:
+        text += " These paths have no scores, so the curve of keeping and removing channels cannot be drawn."
+    else:
+        curve = keep_curve(network, some, images, **settings)
+        pictures.append(Picture(plot_keep_curve(curve), "channels kept and removed in the order of their scores"))
+    return Section("Is it these channels that matter?", text, pictures)
+
+
+def _shared(paths: Paths, measuring: Measuring, stable: Stability | None) -> Section:
+    from unweave.views.cluster_plots import plot_clusters
+    from unweave.views.control_plots import plot_stability
+    from unweave.views.plots import plot_similarity, plot_usage
+    from unweave.views.report.content import Picture, Section
+
+    pictures = [Picture(plot_usage(usage(paths)), "share of channels kept at every site")]
+    if len(paths) > 1:
+        alike = similarity(paths)
+        pictures.append(Picture(plot_similarity(alike, stable), "similarity of sub-architectures at every site"))
+        if len(paths) > 2:
+            groups = measuring.groups if measuring.groups is not None else groups_of(None, paths)
+            described = "similarity of every two classes, in the order of a hierarchical clustering"
+            tree = plot_clusters(cluster(alike, groups=groups), own_similarity=_own_similarity(stable))
+            pictures.append(Picture(tree, described))
+    if stable is not None:
+        pictures.append(Picture(plot_stability(stable), "similarity of a class to itself under other seeds"))
+    return Section("What classes share", "", pictures)
+
+
+def _looks(paths: Paths, measuring: Measuring) -> Section | None:
+    from unweave.views.mosaic_plots import plot_feature_maps, plot_hit_rate
+    from unweave.views.report.content import Picture, Section
+
+    if not measuring.mosaics:
+        return None
+    heading, images, seed = "Where in the image it looks", measuring.images, measuring.seed
+    with_images = sum(bool(len(row.own(images))) for row in class_rows(paths, "a report"))
+    if len(paths.sites.image_shape) != 3 or with_images < 4:
+        return Section(heading, "Not measured: it needs pictures of four classes.")
+    rates = hit_rate(measuring.network, paths, images, mosaics=measuring.mosaics, seed=seed, **measuring.options)
+    device = measuring.options.get("device")
+    maps = feature_maps(measuring.network, paths, images, chosen=(0,), seed=seed, device=device)
+    pictures = [
+        Picture(plot_hit_rate(rates), "hit rate at every site"),
+        Picture(plot_feature_maps(maps), "the most active pixels of a mosaic at some sites"),
+    ]
+    return Section(heading, "", pictures)
+
+
+def _errors(wrong: Misjudgements | None, stable: Stability | None) -> Section | None:
+    from unweave.views.misjudgement_plots import plot_misjudgements
+    from unweave.views.report.content import Picture, Section
+
+    heading = "Why the network errs"
+    if wrong is None:
+        return Section(heading, "Not measured: it compares at least three single classes.")
+    if not wrong.classes.summary["classes_compared"]:
+        return Section(heading, "It misjudges none of these images, so there is nothing to compare.")
+    figure = plot_misjudgements(wrong, own_similarity=_own_similarity(stable))
+    return Section(heading, "", [Picture(figure, "similarity to wrong labels, and to other labels")])
+
+
+def _own_similarity(stable: Stability | None) -> float | None:
+    return float(stable.per_site.summary["self_similarity"]) if stable is not None else None
