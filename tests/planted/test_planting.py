@@ -93,7 +93,11 @@ def test_check_fails_when_a_distractor_reaches_a_class(planted):
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"activity": 0.9}, "ranking channels by mean activation"), ({"distractors": 0.5}, "0.50 times as active")],
+    [
+        ({"activity": 0.9}, "ranking channels by mean activation"),
+        ({"activity": 0.1}, "ranking channels by mean activation"),
+        ({"distractors": 0.5}, "0.50 times as active"),
+    ],
 )
 def test_check_fails_when_activity_tells_planted_channels(planted, changes, message):
     truth = replace(planted.truth, **changes)
