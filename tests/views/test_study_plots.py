@@ -177,3 +177,11 @@ def test_misjudged_classes_are_drawn_by_difference_and_undefined_ones_left_out()
     assert [label.get_text()[:5] for label in axes.get_xticklabels()] == ["<b>ca", "猫の名前", "a/b\\c", "a $do"]
     assert "p = 0.010 (4 permutations)" in plot_misjudgements(misjudged()).get_supxlabel().replace("\n", " ")
     assert "p =" not in plot_misjudgements(misjudged(float("nan"))).get_supxlabel()
+
+
+def test_every_figure_of_similarity_has_the_line_of_a_class_s_similarity_to_itself_or_says_that_it_is_missing():
+    axes = plot_misjudgements(misjudged(), own_similarity=0.7).axes[0]
+    assert {line.get_label(): line.get_ydata()[0] for line in axes.get_lines()}["a class to itself, other seed"] == 0.7
+    bare = plot_misjudgements(misjudged()), plot_clusters(cluster(PATHS)), plot_similarity_matrix(similarity(PATHS))
+    for figure in bare:
+        assert "give runs of other seeds" in figure.get_supxlabel().replace("\n", " ")

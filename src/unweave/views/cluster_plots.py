@@ -74,6 +74,8 @@ def _how_to_read(result: Clusters, own_similarity: float | None) -> str:
             f" The red line in the scale, {own_similarity:.2f}, is the similarity of a class to itself under another "
             "seed: classes at or above it are not told apart."
         )
+    else:
+        sentence += " How similar a class is to itself under another seed was not measured: give runs of other seeds."
     return sentence
 
 

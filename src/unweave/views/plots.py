@@ -128,7 +128,7 @@ def plot_similarity_matrix(result: Similarity, stability: Stability | None = Non
     count = len(result.names)
     side = float(np.clip(0.32 * count + 2.2, 4.4, 12))
     diagonal = (
-        "the diagonal is left out."
+        "the diagonal, of a class to itself under another seed, was not measured: give runs of other seeds."
         if stability is None
         else "on the diagonal, of a class to itself under another seed (mean: the red line in the scale). Two classes "
         "at or above it are not told apart."

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.tiny import TinyPlain
+from unweave.analysis.stability import stability
 from unweave.paths import Paths
 from unweave.tables import Table
 from unweave.views.report.flow import flow_data
@@ -39,6 +40,12 @@ def test_the_nearest_row_has_the_highest_jaccard_similarity(paths):
 
     best = max((1, 2), key=lambda other: shared(0, other))
     assert site["nearest"][0][0] == [best, pytest.approx(shared(0, best), abs=1e-3)]
+
+
+def test_a_site_knows_a_class_s_similarity_to_itself_where_other_seeds_were_searched(paths):
+    assert {site["itself"] for site in flow_data(paths, None, {})["sites"]} == {None}
+    found = flow_data(paths, None, {}, stability([paths, paths]))
+    assert {site["itself"] for site in found["sites"]} == {1.0}
 
 
 def test_images_without_a_picture_are_left_out(paths):

@@ -44,3 +44,9 @@ def test_nothing_is_loaded_from_elsewhere():
 @pytest.mark.parametrize("said", ["Does it?", "not measured", "worst: cat", "figure of cat", "How to read: up", "99.0"])
 def test_everything_that_is_given_is_on_the_page(said):
     assert said in page()
+
+
+def test_a_class_can_be_found_among_many_by_a_part_of_its_name():
+    text = page()
+    assert '<input id="find" type="search"' in text
+    assert 'find.addEventListener("input", offer)' in text
