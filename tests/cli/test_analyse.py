@@ -135,15 +135,30 @@ def test_every_measure_of_classes_leaves_its_tables_and_figures(unweave, run, tm
     tables, figures = first / "tables", first / "figures"
     assert {file.stem for file in tables.iterdir()} == names
     drawn = names - {"accuracy_histogram", "cluster_agreement", "stability_classes", "misjudged_images", "feature_maps"}
-    drawn = drawn - {"interpretability"} | {"feature_maps_0", "feature_maps_1"}
+    drawn |= {"feature_maps_0", "feature_maps_1"}
     assert {file.name for file in figures.iterdir()} == {f"{name}.{kind}" for name in drawn for kind in ("png", "svg")}
     assert found["tables"]["clusters"]["columns"]["group"].count("round") == 3
     assert "x" * 300 in found["tables"]["accuracy"]["columns"]["name"]
 
 
+def test_runs_of_other_networks_are_compared_by_the_name_of_their_folders(unweave, run):
+    first, second = _run_of_five(run), _run_of_five(run, "second", 1)
+    RunFolder(second).write_inputs(json.loads(RunFolder(first).inputs_file.read_text()))
+    ran = unweave("analyse", first, "--measure", "compare_interpretability", "--beside", second, "--json")
+    assert ran.status == 0, ran.err
+    table = json.loads(ran.out)["tables"]["compare_interpretability"]["columns"]
+    assert table["network"] == [first.name, "second"]
+    assert table["usage"][0] != table["usage"][1]
+    assert (first / "figures" / "compare_interpretability.png").exists()
+    refused = unweave("analyse", first, "--measure", "usage", "--beside", second)
+    assert (refused.status, refused.err.count("\n")) == (2, 1)
+    assert "--beside is for --measure compare_interpretability" in refused.err
+
+
 @pytest.mark.parametrize(
     ("measure", "message"),
     [
+        ("compare_interpretability", "give finished runs of others with --beside RUN"),
         ("hit_rate", "hit_rate compares at least 4 rows, there are 2"),
         ("clusters", "clusters compares at least 3 rows, there are 2"),
         ("keep_curve", "ranks channels by their scores, which these paths do not have"),

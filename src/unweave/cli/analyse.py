@@ -22,8 +22,8 @@ def analyse(
         list[str] | None,
         typer.Option(
             help="accuracy, specificity, ablation, keep_curve, stability, usage, similarity, clusters, "
-            "interpretability, hit_rate, feature_maps, misjudgements, filter_states or embedding; may be repeated. "
-            "Default: all that apply."
+            "interpretability, compare_interpretability, hit_rate, feature_maps, misjudgements, filter_states or "
+            "embedding; may be repeated. Default: all that apply."
         ),
     ] = None,
     data: Annotated[
@@ -32,6 +32,10 @@ def analyse(
     against: Annotated[
         list[Path] | None,
         typer.Option(help="A run of the same classes with another seed, for stability; may be repeated."),
+    ] = None,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(help="A run of another network, for compare_interpretability; may be repeated."),
     ] = None,
     groups: Annotated[
         str | None,
@@ -68,7 +72,7 @@ def analyse(
         with_enough_images,
     )
     from unweave.pipeline.measuring_cost import measuring_cost
-    from unweave.pipeline.subject import Subject
+    from unweave.pipeline.subject import Subject, subjects_of_runs
     from unweave.runs.folder import RunFolder
 
     folder = RunFolder(run)
@@ -79,9 +83,10 @@ def analyse(
     paths = Paths.load(folder.finished_paths())
     spec = data or inputs.validation
     others = [Paths.load(RunFolder(other).finished_paths()) for other in against or ()]
-    names = measure or applicable(paths, images=spec is not None, against=len(others))
+    compared = list(beside or ())
+    names = measure or applicable(paths, images=spec is not None, against=len(others), beside=len(compared))
     check_measures(names)
-    check_rows(names, paths, against=len(others))
+    check_rows(names, paths, against=len(others), beside=len(compared))
     given = groups_of(groups, paths)
     apart = distances_of(hierarchy, paths, inputs.classes_file) if hierarchy is not None else None
     if not dry_run:
@@ -92,7 +97,16 @@ def analyse(
         paths.check(network)
         images = replace(inputs, strict=strict).images(spec, network, train=False)
     subject = Subject(
-        paths, network, images, recorded_seed if seed is None else seed, None, device, others, given, apart
+        paths,
+        network,
+        images,
+        recorded_seed if seed is None else seed,
+        device=device,
+        against=others,
+        groups=given,
+        distances=apart,
+        name=folder.root.resolve().name,
+        beside=subjects_of_runs(compared, folder.root, strict=strict, device=device),
     )
     if measure is None:
         names = with_enough_images(names, subject)

@@ -106,6 +106,7 @@ MEASURES: dict[str, Callable[[Subject, RunFolder], Measured]] = {
     "similarity": _similarity,
     "clusters": studies.measure_clusters,
     "interpretability": studies.measure_interpretability,
+    "compare_interpretability": studies.measure_compare_interpretability,
     "hit_rate": studies.measure_hit_rate,
     "feature_maps": studies.measure_feature_maps,
     "misjudgements": studies.measure_misjudgements,
@@ -114,11 +115,12 @@ MEASURES: dict[str, Callable[[Subject, RunFolder], Measured]] = {
 }
 NEEDS_IMAGES = (
     *("accuracy", "specificity", "ablation", "keep_curve"),
-    *("interpretability", "hit_rate", "feature_maps", "misjudgements"),
+    *("interpretability", "compare_interpretability", "hit_rate", "feature_maps", "misjudgements"),
 )
 LEAST_ROWS = {
     **{"similarity": 2, "stability": 2, "filter_states": 2},
-    **{"clusters": 3, "interpretability": 3, "misjudgements": 3, "hit_rate": 4, "feature_maps": 4},
+    **{"clusters": 3, "interpretability": 3, "compare_interpretability": 3, "misjudgements": 3},
+    **{"hit_rate": 4, "feature_maps": 4},
 }
 """How many rows a measure compares at least; those that need images: rows with images."""
 
@@ -135,16 +137,19 @@ def check_measures(names: Sequence[str]) -> None:
         raise SettingError(f"no measure {unknown[0]!r}; there are {', '.join(MEASURES)}")
 
 
-def check_rows(names: Sequence[str], paths: Paths, *, against: int = 0) -> None:
-    """Refuse measures that the rows of `paths` are not for, before any work; `against`: runs to compare with.
+def check_rows(names: Sequence[str], paths: Paths, *, against: int = 0, beside: int = 0) -> None:
+    """Refuse measures that the rows of `paths` are not for, before any work; `against`: runs to compare with, `beside`:
+    runs of other networks.
 
     Raises
     ------
     PathsError
         Saying what the rows are, or how many there are, or that they have no scores.
     SettingError
-        If runs of other seeds are needed and not there.
+        If runs of other seeds or networks are needed and not there, or there and not needed.
     """
+    if beside and "compare_interpretability" not in names:
+        raise SettingError("--beside is for --measure compare_interpretability, which is not measured here")
     for name in names:
         if name in NEEDS_IMAGES:
             class_rows(paths, name)
@@ -154,13 +159,17 @@ def check_rows(names: Sequence[str], paths: Paths, *, against: int = 0) -> None:
             check_scores(paths)
         if name == "stability" and not against:
             raise SettingError("stability compares runs of other seeds: give them with --against RUN")
+        if name == "compare_interpretability" and not beside:
+            raise SettingError(
+                "compare_interpretability compares networks: give finished runs of others with --beside RUN"
+            )
         if len(paths) < LEAST_ROWS.get(name, 0):
             raise PathsError(f"{name} compares at least {LEAST_ROWS[name]} rows, there are {len(paths)}")
 
 
-def applicable(paths: Paths, *, images: bool, against: int = 0) -> list[str]:
+def applicable(paths: Paths, *, images: bool, against: int = 0, beside: int = 0) -> list[str]:
     """The measures that can be taken of `paths`, with images to measure on or without, and `against` runs to compare
-    with."""
+    with, `beside` runs of other networks."""
     rows = paths.rows
     inputs, classes = rows.kind == "input", len({label for label in rows.labels if label >= 0})
     single = all(len(members) == 1 for members in rows.members)
@@ -173,6 +182,7 @@ def applicable(paths: Paths, *, images: bool, against: int = 0) -> list[str]:
         "stability": against > 0,
         **dict.fromkeys(NEEDS_IMAGES, with_images),
         "keep_curve": with_images and paths.scores is not None,
+        "compare_interpretability": with_images and beside > 0,
         "misjudgements": with_images and single,
         **dict.fromkeys(("hit_rate", "feature_maps"), with_images and not shared),
     }
@@ -208,7 +218,7 @@ def check_places(folder: RunFolder) -> None:
 def run_measures(names: Sequence[str], subject: Subject, folder: RunFolder) -> list[Measured]:
     """Compute the measures called `names` and keep their tables and figures in `folder`."""
     check_measures(names)
-    check_rows(names, subject.paths, against=len(subject.against))
+    check_rows(names, subject.paths, against=len(subject.against), beside=len(subject.beside))
     for name in set(names) & set(NEEDS_IMAGES):
         subject.network_and_images(name)
     return [MEASURES[name](subject, folder) for name in names]

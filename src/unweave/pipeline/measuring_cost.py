@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import reduce
 
 import torch
 
@@ -19,7 +20,7 @@ from unweave.pipeline.studies import ABLATION_OTHERS
 from unweave.pipeline.subject import Subject, others_asked
 
 _TIMED = 8
-_OF_CLASSES = {"accuracy", "interpretability", "ablation", "keep_curve", "misjudgements"}
+_OF_CLASSES = {"accuracy", "interpretability", "compare_interpretability", "ablation", "keep_curve", "misjudgements"}
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def forward_passes(names: Sequence[str], paths: Paths, images: LabelledImages) -
     """
     passes = 0
     own = [len(row.own(images)) for row in class_rows(paths, "measuring")] if set(names) & _OF_CLASSES else []
-    if "accuracy" in names or "interpretability" in names:
+    if {"accuracy", "interpretability", "compare_interpretability"} & set(names):
         passes += 2 * sum(own)
     if "ablation" in names:
         passes += 9 * _asked(own, images, ABLATION_OTHERS) + 3 * len(images)
@@ -80,4 +81,12 @@ def measuring_cost(names: Sequence[str], subject: Subject) -> MeasuringCost:
         subject.network(batch.to(next((p.device for p in subject.network.parameters()), torch.device("cpu"))))
     seconds = time.perf_counter() - started
     passes = forward_passes(names, subject.paths, subject.images)
-    return MeasuringCost(rows, images, passes, passes * seconds / len(few))
+    found = MeasuringCost(rows, images, passes, passes * seconds / len(few))
+    if "compare_interpretability" not in names:
+        return found
+    return reduce(_sum, (measuring_cost(["accuracy"], one) for one in subject.beside.values()), found)
+
+
+def _sum(first: MeasuringCost, second: MeasuringCost) -> MeasuringCost:
+    added = (getattr(first, field.name) + getattr(second, field.name) for field in fields(MeasuringCost))
+    return MeasuringCost(*added)

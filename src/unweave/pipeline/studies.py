@@ -8,7 +8,7 @@ from unweave.analysis.ablation import ablation
 from unweave.analysis.clusters import cluster
 from unweave.analysis.feature_maps import feature_maps
 from unweave.analysis.hit_rate import hit_rate
-from unweave.analysis.interpretability import interpretability
+from unweave.analysis.interpretability import compare_interpretability, interpretability
 from unweave.analysis.keep_curve import keep_curve
 from unweave.analysis.misjudgements import misjudgements
 from unweave.pipeline.subject import Measured, Subject
@@ -65,16 +65,33 @@ def measure_misjudgements(subject: Subject, folder: RunFolder) -> Measured:
         device=subject.device,
         show_progress=subject.show_progress,
     )
-    files = save_figure(plot_misjudgements(result), folder.figure("misjudgements"))
+    files = save_figure(
+        plot_misjudgements(result, own_similarity=subject.own_similarity), folder.figure("misjudgements")
+    )
     tables = {"misjudgements": result.classes, "misjudged_images": result.images}
     return Measured("misjudgements", *_kept(folder, files, **tables))
 
 
 def measure_interpretability(subject: Subject, folder: RunFolder) -> Measured:
     """Interpretability score, by both readings."""
-    return Measured(
-        "interpretability", *_kept(folder, [], interpretability=interpretability(subject.paths, subject.accuracy))
-    )
+    from unweave.views.cluster_plots import plot_interpretability
+    from unweave.views.style import save_figure
+
+    table = interpretability(subject.paths, subject.accuracy)
+    point = compare_interpretability({subject.name: (subject.paths, subject.accuracy)})
+    files = save_figure(plot_interpretability(point), folder.figure("interpretability"))
+    return Measured("interpretability", *_kept(folder, files, interpretability=table))
+
+
+def measure_compare_interpretability(subject: Subject, folder: RunFolder) -> Measured:
+    """Interpretability against discriminability of several networks."""
+    from unweave.views.cluster_plots import plot_interpretability
+    from unweave.views.style import save_figure
+
+    networks = {subject.name: subject, **subject.beside}
+    table = compare_interpretability({name: (one.paths, one.accuracy) for name, one in networks.items()})
+    files = save_figure(plot_interpretability(table), folder.figure("compare_interpretability"))
+    return Measured("compare_interpretability", *_kept(folder, files, compare_interpretability=table))
 
 
 def measure_clusters(subject: Subject, folder: RunFolder) -> Measured:
@@ -83,9 +100,7 @@ def measure_clusters(subject: Subject, folder: RunFolder) -> Measured:
     from unweave.views.style import save_figure
 
     result = cluster(subject.similarity, groups=subject.groups, distances=subject.distances)
-    own = subject.stability
-    line = float(own.per_site.summary["self_similarity"]) if own is not None else None
-    files = save_figure(plot_clusters(result, own_similarity=line), folder.figure("clusters"))
+    files = save_figure(plot_clusters(result, own_similarity=subject.own_similarity), folder.figure("clusters"))
     tables = {"cluster_agreement": result.agreement, "clusters": result.leaves}
     return Measured("clusters", *_kept(folder, files, **tables))
 

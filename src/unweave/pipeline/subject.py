@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,8 +14,10 @@ from unweave.analysis.accuracy import accuracy
 from unweave.analysis.similarity import Similarity, similarity
 from unweave.analysis.stability import Stability, stability
 from unweave.data.labelled import LabelledImages
-from unweave.errors import DataError
+from unweave.errors import DataError, SettingError
 from unweave.paths import Paths
+from unweave.pipeline.inputs import recorded_inputs
+from unweave.runs.folder import RunFolder
 from unweave.tables import Table
 
 _MOST_ASKED = 2_000_000
@@ -32,7 +34,8 @@ def others_asked(rows: int, images: int) -> int | None:
 @dataclass(frozen=True)
 class Subject:
     """What is measured: paths, and, where a measure needs them, their network and images, runs of other seeds
-    (`against`), groups of the rows, and `[rows, rows]` distances in a known hierarchy."""
+    (`against`), groups of the rows, `[rows, rows]` distances in a known hierarchy, and, by name, what is measured of
+    other networks (`beside`); `name` is its own among them."""
 
     paths: Paths
     network: nn.Module | None
@@ -43,6 +46,8 @@ class Subject:
     against: Sequence[Paths] = ()
     groups: Mapping[str, Sequence[int | str]] | None = None
     distances: np.ndarray | None = None
+    name: str = "this network"
+    beside: Mapping[str, Subject] = field(default_factory=dict)
 
     def network_and_images(self, measure: str) -> tuple[nn.Module, LabelledImages]:
         """Both, or the reason why not."""
@@ -65,6 +70,42 @@ class Subject:
     def stability(self) -> Stability | None:
         """Against the runs of other seeds, if there are any."""
         return stability([self.paths, *self.against], seed=self.seed) if self.against else None
+
+    @property
+    def own_similarity(self) -> float | None:
+        """Of a class to itself under other seeds, mean over sites: the line in figures of similarity."""
+        return float(self.stability.per_site.summary["self_similarity"]) if self.stability is not None else None
+
+
+def subjects_of_runs(runs: Sequence[Path], own: Path, *, strict: bool, device: str | None) -> dict[str, Subject]:
+    """What is measured of other networks: each run's own paths, network and validation images, by its folder's name.
+    `own`: the folder of the run that they are set beside.
+
+    Raises
+    ------
+    RunError
+        If a folder holds no finished run.
+    SettingError
+        If two folders have the same name.
+    DataError
+        If a run has no images to measure on.
+    MismatchError
+        If its network is another than when it was searched.
+    """
+    found: dict[str, Subject] = {}
+    for run in runs:
+        folder, name = RunFolder(run), run.resolve().name
+        if name in found or name == own.resolve().name:
+            raise SettingError(f"two runs are in folders named {name!r}; rename one: names tell networks apart")
+        inputs, seed = recorded_inputs(folder)
+        paths = Paths.load(folder.finished_paths())
+        if inputs.validation is None:
+            raise DataError(f"{run} has no images to measure on; search it with --validation")
+        network = inputs.network()
+        paths.check(network)
+        images = replace(inputs, strict=strict).images(inputs.validation, network, train=False)
+        found[name] = Subject(paths, network, images, seed, device=device, name=name)
+    return found
 
 
 @dataclass(frozen=True)
