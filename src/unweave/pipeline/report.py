@@ -180,7 +180,7 @@ def _done(paths: Paths, found: Table, measuring: Measuring, others: int) -> list
         ("method", str(manifest.get("method", "unknown"))),
         ("rows", f"{len(paths)}: " + ", ".join(paths.rows.names[:8]) + (", ..." if len(paths) > 8 else "")),
         ("sites", f"{len(sites)}, {sum(site.channels for site in sites)} channels"),
-        ("searched on", ", ".join(f"{name} {value}" for name, value in dict(searched).items())),
+        ("searched on", _searched(searched)),
         ("pixels", ", ".join(f"{name} {inputs[name]}" for name in ("preprocess", "size") if inputs.get(name))),
         ("settings", ", ".join(f"{name} {_said(value)}" for name, value in settings.items() if _worth_saying(value))),
         ("seed of the search", str(manifest.get("seed", "unknown"))),
@@ -190,6 +190,13 @@ def _done(paths: Paths, found: Table, measuring: Measuring, others: int) -> list
         ("versions", ", ".join(f"{name} {value}" for name, value in dict(versions).items())),
     ]
     return [(name, value) for name, value in told if value]
+
+
+def _searched(data: object) -> str:
+    """The images that the search was given; nothing if the manifest does not tell."""
+    if not isinstance(data, Mapping) or "images" not in data:
+        return ""
+    return f"{data['images']} images of {data.get('classes', 'unknown')} classes, digest {data.get('digest', '')}"
 
 
 def _worth_saying(value: object) -> bool:

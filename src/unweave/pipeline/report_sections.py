@@ -81,7 +81,7 @@ def _controls(paths: Paths, measuring: Measuring) -> Section:
     spread = np.linspace(0, len(with_images) - 1, min(_MOST_CONTROLLED, len(with_images))).round().astype(int)
     some = paths.select([with_images[i] for i in spread])
     others = _MOST_CONTROLLED if measuring.others is None else min(_MOST_CONTROLLED, measuring.others)
-    settings = {"others": others, "seed": measuring.seed, **options}
+    settings: dict[str, Any] = {"others": others, "seed": measuring.seed, **options}
     pictures = [Picture(plot_ablation(ablation(network, some, images, **settings)), "other masks, and other fillings")]
     text = f"Measured for {len(some)} of {len(paths)} classes, with at most {others} images of others each."
     if paths.scores is None:
