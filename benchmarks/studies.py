@@ -24,7 +24,7 @@ import unweave as uw
 from benchmarks import study_pages, study_pictures
 from benchmarks.common import RESULTS, keep, table_of
 from benchmarks.images import IMAGENET, PREPROCESSING
-from benchmarks.study_methods import METHODS, START_IMAGES, Study
+from benchmarks.study_methods import METHODS, Study
 from unweave.analysis.class_rows import class_rows
 from unweave.analysis.predictions import Predictor, image_batches
 from unweave.paths import Paths
@@ -162,7 +162,6 @@ def study_method(study: Study, method: str, seeds: list[int], deep_seeds: int) -
     }
     changes = [image_differences(study, method, seed, paths[seed]) for seed in seeds]
     seconds = {seed: _seconds(study.folder(method, seed)) for seed in seeds}
-    starts = {seed: _seconds(RunFolder(study.folder(method, seed).root / "start")) for seed in seeds}
     first, stable = paths[seeds[0]], uw.stability(list(paths.values())) if len(seeds) > 1 else None
     result: dict[str, Any] = {
         "network": study.name,
@@ -170,7 +169,6 @@ def study_method(study: Study, method: str, seeds: list[int], deep_seeds: int) -
         "objective": first.manifest.get("objective"),
         "settings": {"passes": study.passes, "rate": study.rate, "search_images_per_class": study.limit},
         "steps_per_class": max(first.manifest.get("steps", [0])) or None,
-        "start": {"attribution_images_per_class": min(START_IMAGES, study.limit)} if starts[seeds[0]] else None,
         "seeds": seeds,
         "measured_on": tables[seeds[0]]["accuracy"].title,
         "figures": over_seeds([figures_of(tables[seed], seconds[seed]) for seed in seeds]),
@@ -179,7 +177,7 @@ def study_method(study: Study, method: str, seeds: list[int], deep_seeds: int) -
             "each_seed": [paired(*change) for change in changes],
         },
         "stability": stable.per_site.summary if stable is not None else None,
-        "seconds": {str(seed): {"search": seconds[seed], "start": starts[seed]} for seed in seeds},
+        "seconds": {str(seed): {"search": seconds[seed]} for seed in seeds},
         "raw": {
             "elbow": first.manifest.get("elbow"),
             "similarity_matrix": uw.similarity(first).matrix.tolist(),

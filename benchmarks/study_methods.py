@@ -21,8 +21,6 @@ from unweave.files import write_text
 from unweave.paths import Paths
 from unweave.runs.folder import RunFolder
 
-START_IMAGES = 50
-"""Images a class that selective-warm's start is attributed on: each is asked about every class."""
 FAST_SHARE = 5
 """attribute-fast looks at one in so many of the images."""
 _KEPT_BYTES = 2_200_000_000
@@ -125,14 +123,11 @@ def _concept_path(study: Study, seed: int) -> Paths:
 
 
 def _selective(study: Study, seed: int) -> Paths:
-    return study.disentangle("selective", seed, "selective")  # from the objective's random start
+    return study.disentangle("selective", seed, "selective")  # nothing given: the library's default
 
 
-def _selective_warm(study: Study, seed: int) -> Paths:
-    start = RunFolder(study.folder("selective-warm", seed).root / "start")
-    question = {"of": "logit", "signed": False, "over": "all"}
-    paths = study.attribute(start, seed, min(START_IMAGES, study.limit), **question)
-    return study.disentangle("selective-warm", seed, "selective", start=paths)
+def _selective_random(study: Study, seed: int) -> Paths:
+    return study.disentangle("selective-random", seed, "selective", start="random")
 
 
 def _attribute(study: Study, seed: int) -> Paths:
@@ -159,7 +154,7 @@ METHODS: dict[str, Callable[[Study, int], Paths]] = {
     "variational": _variational,
     "concept-path": _concept_path,
     "selective": _selective,
-    "selective-warm": _selective_warm,
+    "selective-random": _selective_random,
     "attribute": _attribute,
     "attribute-fast": _attribute_fast,
     "random": _random,

@@ -6,10 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 ORDER = (
-    *("released", "variational", "concept-path", "selective", "selective-warm"),
+    *("released", "variational", "concept-path", "selective", "selective-random"),
     *("attribute", "attribute-fast", "random"),
 )
 PUBLISHED = (
@@ -135,15 +133,13 @@ def _seconds(methods: dict[str, dict[str, Any]]) -> list[str]:
         if "processor_seconds" not in result["figures"]:
             continue
         ratio = points = "-"
-        starts = [s["start"]["processor_seconds"] for s in result["seconds"].values() if s["start"]]
         if (released := methods.get("released")) is not None and name.startswith("attribute"):
             spent = (r["figures"]["processor_seconds"]["mean"] for r in (result, released))
             ratio = f"{next(spent) / next(spent):.2f}"
             ours, theirs = (r["figures"]["own"]["values"] for r in (result, released))
             if len(ours) == len(theirs):
                 points = ", ".join(f"{100 * (a - b):+.1f}" for a, b in zip(ours, theirs, strict=True))
-        start = f" + {np.mean(starts):.0f} for the start" if starts else ""
-        rows.append((name, f"{_mean(result, 'processor_seconds', 1, 0)}{start}", ratio, points))
+        rows.append((name, _mean(result, "processor_seconds", 1, 0), ratio, points))
     return _table(("method", "processor seconds", "of released's", "own class against released's, points a seed"), rows)
 
 

@@ -41,9 +41,9 @@ def demo(
         files = [str(file) for file in result.files]
         print_json({"top1": result.top1, "seconds": result.seconds, "tables": shown, "files": files})
         return
-    beta = result.paths.manifest["objective"]["beta"]
+    objective = result.paths.manifest["objective"]
     print_line(f"A residual network for 8 x 8 digits, {percent(result.top1)} right on {result.held_out} unseen digits,")
-    print_line(f"taken apart into ten sub-architectures (objective released, beta {beta:g} by the elbow).")
+    print_line(f"taken apart into ten sub-architectures (objective {objective['name']}, beta {objective['beta']:g}).")
     print_line()
     kept = result.paths.kept() @ [site.channels for site in result.paths.sites] / result.paths.sites.channels
     rows = zip(
@@ -60,8 +60,8 @@ def demo(
     print_line()
     print_line("own digit: recognised through the digit's own sub-architecture. random mask: the")
     print_line("same through as many channels, drawn at random. false accepts: other digits that it")
-    print_line("calls by this digit too. A high value means that the sub-architecture answers its")
-    print_line("class for almost any image, as the published method does.")
+    print_line("calls by this digit too. Were it high, as it is with --objective released, the")
+    print_line("sub-architecture would answer its class for almost any image.")
     print_line()
     sites = zip(usage["site"], usage["channels"], map(percent, usage["usage"]), strict=True)
     print_table("Channels used", ["site", "channels", "kept"], sites)

@@ -41,10 +41,10 @@ def disentangle(
     objective: Annotated[
         str,
         typer.Option(
-            help="released, variational, variational-noise, literal, concept-path or selective; variants: "
+            help="selective, released, variational, variational-noise, literal or concept-path; variants: "
             "docs/objectives.md."
         ),
-    ] = "released",
+    ] = "selective",
     beta: Annotated[
         str | None, typer.Option(help="Weight of the penalty: a number, or elbow. Default: elbow; selective: 1.")
     ] = None,

@@ -12,14 +12,13 @@ from unweave.data.digits import Digits
 from unweave.data.labelled import labelled
 from unweave.network.devices import usable_device
 from unweave.paths import Paths
-from unweave.pipeline.measures import draw_elbow, run_measures
+from unweave.pipeline.measures import run_measures
 from unweave.pipeline.report import report
 from unweave.pipeline.subject import Measured, Subject
 from unweave.runs.folder import RunFolder
 from unweave.search.disentangle import disentangle
 from unweave.zoo.digits import train_digits_network
 
-_BETAS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 _MEASURES = ("accuracy", "specificity", "usage", "similarity")
 """Those that take seconds; `unweave analyse` has all."""
 _MOSAICS = 100
@@ -40,7 +39,7 @@ class Demo:
 def run_demo(
     folder: str | Path, seed: int = 0, show_progress: bool | None = None, *, device: str | None = None
 ) -> Demo:
-    """Train, disentangle the ten digits with `released` and the elbow's beta, measure on the held-out digits.
+    """Train, disentangle the ten digits with the default objective, measure on the held-out digits.
 
     Writes paths, tables, figures and a report into `folder`. Training is always on the CPU, so that every machine takes
     the same network apart; `device` is where that is done.
@@ -58,11 +57,11 @@ def run_demo(
     with torch.no_grad():
         top1 = float((network(held_out.images).argmax(1) == held_out.targets).float().mean())
     network.to(where)
-    paths = disentangle(network, train, validation=held_out, betas=_BETAS, seed=seed, show_progress=show_progress)
+    paths = disentangle(network, train, validation=held_out, seed=seed, show_progress=show_progress)
     paths.save(run.paths_file)
     subject = Subject(paths, network, labelled(held_out), seed, show_progress)
     measured = run_measures(_MEASURES, subject, run)
-    figures = [file for one in measured for file in one.files] + draw_elbow(paths, run)
+    figures = [file for one in measured for file in one.files]
     page = report(
         paths,
         network,

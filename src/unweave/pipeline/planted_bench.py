@@ -34,7 +34,6 @@ def _objective(name: str) -> Method:
     """A search with the objective's own beta, by the elbow where it has one: no method is told the size."""
 
     def search(planted: Planted, seed: int) -> Paths:
-        settings: dict[str, Any] = {} if name == "selective" else {"betas": _BETAS}
         return disentangle(
             planted.network,
             planted.search,
@@ -42,8 +41,8 @@ def _objective(name: str) -> Method:
             name,
             seed=seed,
             elbow_limit_per_class=32,
+            betas=_BETAS,
             show_progress=False,
-            **settings,
         )
 
     return search
@@ -69,10 +68,9 @@ def _default(planted: Planted, seed: int) -> Paths:
     return disentangle(planted.network, planted.search, planted.sites, seed=seed, show_progress=False)
 
 
-def _warm(planted: Planted, seed: int) -> Paths:
-    start = METHODS["attribute, logit, unsigned, all images"](planted, seed)
+def _random_start(planted: Planted, seed: int) -> Paths:
     return disentangle(
-        planted.network, planted.search, planted.sites, "selective", start=start, seed=seed, show_progress=False
+        planted.network, planted.search, planted.sites, "selective", start="random", seed=seed, show_progress=False
     )
 
 
@@ -99,8 +97,7 @@ METHODS: dict[str, Method] = {
     "variational-noise": _objective("variational-noise"),
     "literal": _objective("literal"),
     "concept-path": _objective("concept-path"),
-    "selective": _objective("selective"),
-    "selective, started by attribution": _warm,
+    "selective, random start": _random_start,
     "attribute": _attribution(),
     "attribute, one step": _attribution(steps=1),
     "attribute, unsigned": _attribution(signed=False),

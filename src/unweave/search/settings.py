@@ -14,7 +14,7 @@ from unweave.search.objectives import Objective, kind_named, objective_named
 from unweave.search.start import Start
 from unweave.search.targets import Against, Group
 
-DEFAULT_OBJECTIVE = "released"
+DEFAULT_OBJECTIVE = "selective"
 
 
 @dataclass(frozen=True)
