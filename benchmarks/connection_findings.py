@@ -1,0 +1,241 @@
+"""The papers' statements on connections, one by one, and what trained twins say to each.
+
+Each statement becomes one number a training seed, positive if it is as the papers say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+OBJECTIVES = ("released", "selective")
+Networks = Mapping[str, Mapping[str, Any]]
+"""Of one training seed and objective: kind: measures, mean over seeds of the search."""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """`source` and `said`, in our words; `tested`: what `value` computes, which is above 0 if it is so."""
+
+    source: str
+    said: str
+    tested: str
+    value: Callable[[Networks], float]
+
+
+def mean_of(searches: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Measures of several searches of a network, averaged number by number."""
+    first = searches[0]
+    found: dict[str, Any] = {}
+    for name, value in first.items():
+        if isinstance(value, Mapping):
+            found[name] = mean_of([one[name] for one in searches])
+        elif name in ("sites", "channels"):
+            found[name] = value
+        else:
+            found[name] = np.mean([one[name] for one in searches], axis=0)
+    return found
+
+
+def score(first: str, second: str, masks: str) -> Callable[[Networks], float]:
+    """How much higher the interpretability score of `first` is, in thousandths."""
+    return lambda of: 1000 * float(of[first][masks]["score"] - of[second][masks]["score"])
+
+
+def used(first: str, second: str) -> Callable[[Networks], float]:
+    """How much higher the share of channels kept is in `first`, mean over sites."""
+    return lambda of: float(np.mean(of[first]["usage"]) - np.mean(of[second]["usage"]))
+
+
+def falls(kind: str, measure: str) -> Callable[[Networks], float]:
+    """How much higher `measure` is at the first third of the sites than at the last."""
+
+    def value(of: Networks) -> float:
+        values = np.asarray(of[kind][measure])
+        third = max(1, len(values) // 3)
+        return float(values[:third].mean() - values[-third:].mean())
+
+    return value
+
+
+def alike(first: str, second: str, measure: str) -> Callable[[Networks], float]:
+    """How much higher the similarity between classes is in `first`, mean over sites."""
+    return lambda of: float(np.mean(of[first][measure]) - np.mean(of[second][measure]))
+
+
+def best_of(measures: Mapping[str, Any], sites: slice) -> float:
+    """The hit rate at the best of `sites`: the best on one set of mosaics, judged on the other, both ways round."""
+    one, two = (np.asarray(rates)[sites] for rates in measures["hit_rate"])
+    return float((two[one.argmax()] + one[two.argmax()]) / 2)
+
+
+def early(kind: str) -> Callable[[Networks], float]:
+    """How much higher the hit rate is at the best site before the last one than at the last."""
+    return lambda of: best_of(of[kind], slice(None, -1)) - best_of(of[kind], slice(-1, None))
+
+
+def earlier_than(kind: str, other: str) -> Callable[[Networks], float]:
+    """The same, of one kind above another."""
+    return lambda of: early(kind)(of) - early(other)(of)
+
+
+def late(kind: str) -> Callable[[Networks], float]:
+    """How much higher the hit rate is at the better of the last two sites than at the best of the others."""
+    return lambda of: best_of(of[kind], slice(-2, None)) - best_of(of[kind], slice(None, -2))
+
+
+def best_hit(first: str, second: str) -> Callable[[Networks], float]:
+    """How much higher the hit rate of `first` is, each at its best site."""
+    return lambda of: best_of(of[first], slice(None)) - best_of(of[second], slice(None))
+
+
+def grouped(first: str, second: str) -> Callable[[Networks], float]:
+    """How much better the tree of `first` agrees with animals and vehicles."""
+    name = "groups and tree, cophenetic correlation"
+    return lambda of: float(of[first]["agreement"][name] - of[second]["agreement"][name])
+
+
+_ADDS = "The residual operation lowers interpretability (adding entangles what concatenating keeps apart)"
+_APART = "Concatenation encourages interpretability, against the residual operation"
+_PLAIN = "The network without skip connections is the most interpretable"
+_EARLY = "With plain skip connections disentanglement ends before the last layer"
+_SECTION = "preprint section 5.4, Fig. 6"
+_ICCV = "ICCV section 4.2.2, Fig. 4"
+
+STATEMENTS = (
+    Statement(_SECTION, _ADDS, "score, plain - residual (thousandths)", score("plain", "residual", "as_found")),
+    Statement(
+        _SECTION,
+        _ADDS,
+        "the same with half of the channels of every site kept",
+        score("plain", "residual", "half"),
+    ),
+    Statement(_SECTION, _APART, "score, dense - residual (thousandths)", score("dense", "residual", "as_found")),
+    Statement(
+        _SECTION,
+        _APART,
+        "the same with half of the channels of every site kept",
+        score("dense", "residual", "half"),
+    ),
+    Statement(_SECTION, _PLAIN, "score, plain - dense (thousandths)", score("plain", "dense", "as_found")),
+    Statement(
+        _SECTION,
+        _PLAIN,
+        "the same with half of the channels of every site kept",
+        score("plain", "dense", "half"),
+    ),
+    Statement(
+        "preprint section 5.4, Fig. 7",
+        "Clusters of classes fit people's groups best in the plain network, worst in the residual one",
+        "agreement with animals and vehicles, plain - residual",
+        grouped("plain", "residual"),
+    ),
+    Statement(
+        "preprint section 5.3, Fig. 4",
+        "Usage falls from the plain network to the dense one",
+        "usage, plain - dense",
+        used("plain", "dense"),
+    ),
+    Statement(
+        "preprint section 5.3, Fig. 4",
+        "Usage falls from the dense network to the residual one",
+        "usage, dense - residual",
+        used("dense", "residual"),
+    ),
+    *(
+        Statement(
+            "preprint section 5.3, Fig. 4",
+            "In every network usage falls from bottom to top",
+            f"usage, {kind}, first third of the sites - last third",
+            falls(kind, "usage"),
+        )
+        for kind in ("plain", "residual", "dense")
+    ),
+    *(
+        Statement(
+            _ICCV,
+            "Classes share more at the bottom than at the top",
+            f"similarity, {kind}, first third of the sites - last third",
+            falls(kind, "similarity"),
+        )
+        for kind in ("plain", "residual", "dense")
+    ),
+    Statement(
+        _ICCV,
+        "With dense skip connections similarity is low in all layers",
+        "similarity, plain - dense",
+        alike("plain", "dense", "similarity"),
+    ),
+    Statement(
+        _ICCV,
+        "With dense skip connections similarity is low in all layers",
+        "the same with half of the channels of every site kept",
+        alike("plain", "dense", "similarity_half"),
+    ),
+    Statement(_ICCV, _EARLY, "hit rate, residual, best earlier site - last site", early("residual")),
+    Statement(_ICCV, _EARLY, "the same, more than in plain", earlier_than("residual", "plain")),
+    Statement(
+        _ICCV,
+        "Without skip connections the hit rate is highest in the last two layers",
+        "hit rate, plain, better of the last two sites - best of the others",
+        late("plain"),
+    ),
+    Statement(
+        _ICCV,
+        "With dense skip connections too",
+        "hit rate, dense, better of the last two sites - best of the others",
+        late("dense"),
+    ),
+    Statement(
+        _ICCV,
+        "With dense skip connections the hit rate stays low",
+        "hit rate at the best site, plain - dense",
+        best_hit("plain", "dense"),
+    ),
+)
+
+
+def findings(networks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Every statement with its value for each training seed, by objective, and what that says."""
+    seeds = sorted({one["seed"] for one in networks})
+    found = []
+    for objective in OBJECTIVES:
+        by_seed = [{one["kind"]: mean_of(one[objective]) for one in networks if one["seed"] == seed} for seed in seeds]
+        for statement in STATEMENTS:
+            values = [statement.value(of) for of in by_seed]
+            found.append(
+                {
+                    "source": statement.source,
+                    "said": statement.said,
+                    "objective": objective,
+                    "tested": statement.tested,
+                    "by_seed": [value if np.isfinite(value) else None for value in values],
+                    **judged(values),
+                }
+            )
+    return found
+
+
+def judged(values: Sequence[float]) -> dict[str, Any]:
+    """`mean` of the values, its 95 % interval (Student's t) for two seeds or more, and in words what they say."""
+    mean, interval = float(np.mean(values)), None
+    if len(values) > 1:
+        reach = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1)) / len(values) ** 0.5
+        interval = [mean - reach, mean + reach]
+    if not np.isfinite(values).all():
+        return {"mean": None, "interval": None, "found": "not to be measured with every seed"}
+    if all(value > 0 for value in values):
+        direction = "as the papers say with every seed"
+    elif all(value < 0 for value in values):
+        direction = "against the papers with every seed"
+    else:
+        direction = "seeds disagree, or show no difference"
+    if interval is not None and direction[0] == "a":
+        direction += (
+            ", beyond the seeds' spread" if interval[0] > 0 or interval[1] < 0 else ", within the seeds' spread"
+        )
+    return {"mean": mean, "interval": interval, "found": direction}
