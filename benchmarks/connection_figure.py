@@ -89,9 +89,10 @@ def _scores(axes: Axes, networks: list[Mapping[str, Any]], objective: str) -> No
 
 
 def _ticks(sites: list[str]) -> tuple[range, list[str]]:
+    return range(len(sites)), [named(site) for site in sites]
+
+
+def named(site: str) -> str:
     """`parts.unit21/relu:0` is unit 2.1, the first of the second stage."""
-    names = []
-    for site in sites:
-        part = site.removeprefix("parts.").replace("/", ".").split(".")[0]
-        names.append(f"unit {part[4]}.{part[5:]}" if part.startswith("unit") else part.rstrip("12"))
-    return range(len(names)), names
+    part = site.removeprefix("parts.").replace("/", ".").split(".")[0]
+    return f"unit {part[4]}.{part[5:]}" if part.startswith("unit") else part.rstrip("12")

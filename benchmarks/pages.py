@@ -1,5 +1,5 @@
-"""Writes the tables of `docs/measured.md` and `docs/decoupling.md`, and pictures in `docs/images/`, from
-`benchmarks/results/`.
+"""Writes the tables of `docs/measured.md`, `docs/decoupling.md` and `docs/connections.md`, and pictures in
+`docs/images/`, from `benchmarks/results/`.
 
 python -m benchmarks.pages
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import decoupling_tables, study_pages, study_pictures
+from benchmarks import connection_tables, decoupling_tables, study_pages, study_pictures
 from benchmarks.common import RESULTS, table_of
 from unweave.views.plots import plot_accuracy, plot_elbow, plot_specificity
 from unweave.views.style import RANDOM, SUB_ARCHITECTURE, new_figure, save_figure
@@ -184,6 +184,15 @@ def main() -> None:
         },
     )
     fill(DOCS / "decoupling.md", {"loss weights": decoupling_tables.loss_weights(results("loss_weights.json"))})
+    twins = results("connections.json")
+    fill(
+        DOCS / "connections.md",
+        {
+            "twins": connection_tables.twins(twins),
+            "searches": connection_tables.searches(twins),
+            "statements": connection_tables.statements(twins),
+        },
+    )
     pictures()
 
 
