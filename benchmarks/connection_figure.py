@@ -41,9 +41,8 @@ def draw(result: Mapping[str, Any], name: str) -> Path:
             same = [one for one in networks if one["kind"] == kind]
             for row, measure in enumerate(("usage", "similarity", "hit_rate")):
                 _lines(axes[row, column], [_values(one[objective], measure) for one in same], kind, colour)
-            own = [one[f"{objective}_stability"]["self_similarity"] for one in same if f"{objective}_stability" in one]
-            if own:
-                axes[1, column].plot(np.mean(own, 0), ":", color=colour, linewidth=1.5)
+            own = [one[f"{objective}_stability"]["self_similarity"] for one in same]
+            axes[1, column].plot(np.mean(own, 0), ":", color=colour, linewidth=1.5)
         axes[2, column].axhline(0.25, color=CHANCE, linestyle="--", linewidth=1)
         _scores(axes[3, column], networks, objective)
         for row in range(3):
@@ -61,9 +60,8 @@ def draw(result: Mapping[str, Any], name: str) -> Path:
 
 
 def _values(searches: list[Mapping[str, Any]], measure: str) -> np.ndarray:
-    """By site, mean over searches (and sets of mosaics)."""
-    values = np.asarray([one[measure] for one in searches])
-    return values.reshape(-1, values.shape[-1]).mean(0)
+    """By site, mean over searches."""
+    return np.mean([one[measure] for one in searches], 0)
 
 
 def _lines(axes: Axes, seeds: list[np.ndarray], kind: str, colour: str) -> None:

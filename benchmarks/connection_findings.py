@@ -14,7 +14,7 @@ from scipy import stats
 
 OBJECTIVES = ("released", "selective")
 Networks = Mapping[str, Mapping[str, Any]]
-"""Of one training seed and objective: kind: measures, mean over seeds of the search."""
+"""Of one training seed and objective: kind: measures, mean over seeds of the search; hit rates of each."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,10 @@ def mean_of(searches: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for name, value in first.items():
         if isinstance(value, Mapping):
             found[name] = mean_of([one[name] for one in searches])
-        elif name in ("sites", "channels"):
+        elif name == "sites":
             found[name] = value
+        elif name == "hit_rate":
+            found[name] = [one[name] for one in searches]
         else:
             found[name] = np.mean([one[name] for one in searches], axis=0)
     return found
@@ -68,9 +70,11 @@ def alike(first: str, second: str, measure: str) -> Callable[[Networks], float]:
 
 
 def best_of(measures: Mapping[str, Any], sites: slice) -> float:
-    """The hit rate at the best of `sites`: the best on one set of mosaics, judged on the other, both ways round."""
-    one, two = (np.asarray(rates)[sites] for rates in measures["hit_rate"])
-    return float((two[one.argmax()] + one[two.argmax()]) / 2)
+    """The hit rate of each search at the site, among `sites`, that is best in the other searches and their mosaics;
+    mean over searches."""
+    rates = np.asarray(measures["hit_rate"])[:, sites]
+    chosen = [np.delete(rates, search, 0).mean(0).argmax() for search in range(len(rates))]
+    return float(np.mean([own[site] for own, site in zip(rates, chosen, strict=True)]))
 
 
 def early(kind: str) -> Callable[[Networks], float]:

@@ -31,8 +31,8 @@ def searches(found: Iterable[Mapping[str, Any]]) -> list[str]:
     """What the sub-architectures of each kind are like: means over training seeds and searches."""
     lines = [
         "| twin, objective | channels kept, % | own class, % | false accepts, % | random mask, balanced, % "
-        "| similarity of classes | of a class to itself | score (thousandths), mu of similarities "
-        "| half kept: own class, score | best site for the hit rate |",
+        "| similarity of classes, of a class to itself | sites where classes are told apart "
+        "| score (thousandths), mu of similarities | half kept: own class, score | best site for the hit rate |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for result in found:
@@ -49,15 +49,16 @@ def _searches_line(kind: str, objective: str, networks: list[Mapping[str, Any]],
     def mean(part: str, name: str) -> float:
         return float(np.mean([one[part][name] for one in runs]))
 
-    rates = np.mean([np.mean(one["hit_rate"], 0) for one in runs], 0)
+    rates = np.mean([one["hit_rate"] for one in runs], 0)
     best = int(rates.argmax())
-    own = [one[f"{objective}_stability"]["self_similarity"] for one in networks if f"{objective}_stability" in one]
-    itself = f"{np.mean(own):.2f}" if own else "-"
+    stable = [one[f"{objective}_stability"] for one in networks]
+    itself = np.mean([one["self_similarity"] for one in stable])
+    apart = ", ".join(f"{sum(one['told_apart'])} of {len(one['told_apart'])}" for one in stable)
     name = objective if objective == "selective" else f"{objective}, beta {beta:g}"
     return (
         f"| {kind}, {name} | {100 * mean('as_found', 'usage'):.0f} | {100 * mean('specificity', 'own'):.0f} "
         f"| {100 * mean('specificity', 'false_accepts'):.0f} | {100 * mean('specificity', 'random_balanced'):.0f} "
-        f"| {mean('as_found', 'similarity'):.2f} | {itself} "
+        f"| {mean('as_found', 'similarity'):.2f}, {itself:.2f} | {apart} "
         f"| {1000 * mean('as_found', 'score'):.2f}, {1000 * mean('as_found', 'score_similarities'):.2f} "
         f"| {100 * mean('half', 'accuracy'):.0f}, {1000 * mean('half', 'score'):.2f} "
         f"| {named(runs[0]['sites'][best])} ({best + 1} of {len(rates)}): {rates[best]:.2f} |"
@@ -66,23 +67,13 @@ def _searches_line(kind: str, objective: str, networks: list[Mapping[str, Any]],
 
 def statements(found: Iterable[Mapping[str, Any]]) -> list[str]:
     """What the papers say, what was tested, and what each objective's sub-architectures say to it."""
-    lines = [
-        "| the papers say | tested: above 0 if it is so | objective | by training seed | mean (95 %) | found |",
-        "|---|---|---|---|---|---|",
-    ]
+    heads = "".join(f"| `{objective}`, by training seed | {objective}: found " for objective in OBJECTIVES)
+    lines = [f"| the papers say | above 0 if it is so {heads}|", "|---" * (2 + 2 * len(OBJECTIVES)) + "|"]
     for result in found:
-        for one in sorted(result["findings"], key=_place(result["findings"])):
-            values = " ".join("-" if value is None else f"{value:+.3f}" for value in one["by_seed"])
-            interval = "" if not one["interval"] else " ({:+.2f} to {:+.2f})".format(*one["interval"])
-            mean = "-" if one["mean"] is None else f"{one['mean']:+.3f}"
-            lines.append(
-                f"| {one['said']} ({one['source']}) | {one['tested']} | {one['objective']} | {values} "
-                f"| {mean}{interval} | {one['found']} |"
-            )
+        rows: dict[tuple[str, str], list[str]] = {}
+        for one in result["findings"]:
+            values = ", ".join("-" if value is None else f"{value:+.3f}" for value in one["by_seed"])
+            said = f"{one['said']} ({one['source']})"
+            rows.setdefault((said, one["tested"]), []).append(f"{values} | {one['found']}")
+        lines += [f"| {said} | {tested} | {' | '.join(cells)} |" for (said, tested), cells in rows.items()]
     return lines
-
-
-def _place(found: list[Mapping[str, Any]]) -> Any:
-    """In the order of the statements, the objectives of one beside each other."""
-    order = list(dict.fromkeys((one["said"], one["tested"]) for one in found))
-    return lambda one: order.index((one["said"], one["tested"]))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,41 +91,37 @@ def halved(paths: uw.Paths) -> uw.Paths:
     return uw.Paths(masks, paths.rows, paths.sites, paths.manifest)
 
 
-def scored(network: nn.Module, paths: uw.Paths, images: LabelledImages) -> dict[str, float]:
+def scored(paths: uw.Paths, accuracies: uw.Table) -> dict[str, float]:
     """The interpretability score by both readings, with what it is made of."""
-    accuracies = uw.accuracy(network, paths, images, show_progress=False)
     found = uw.interpretability(paths, accuracies)
     return {
         "score": found["score"][0],
         "score_similarities": found["score"][1],
-        "accuracy": accuracies.summary["sub_architecture"],
+        "accuracy": found.summary["mean_accuracy"],
         "similarity": found.summary["mean_similarity"],
         "usage": uw.usage(paths).summary["usage"],
     }
 
 
-def measured(network: nn.Module, paths: uw.Paths, images: LabelledImages, mosaics: int) -> dict[str, Any]:
-    """All measures of one search. Hit rates are of two sets of mosaics: the best site of one is judged on the other."""
-    specificity = uw.specificity(network, paths, images, controls=1, others=500, show_progress=False).summary
-    similarity = uw.similarity(paths)
-    hits = [
-        uw.hit_rate(network, paths, images, mosaics=mosaics, resize=False, seed=seed, show_progress=False)
-        for seed in (0, 1)
-    ]
+def measured(network: nn.Module, paths: uw.Paths, images: LabelledImages, mosaics: int, seed: int) -> dict[str, Any]:
+    """All measures of one search. `seed`: of the mosaics."""
+    specificity = uw.specificity(network, paths, images, controls=1, others=500, show_progress=False)
+    # The same figure as that of `accuracy`, which would run the network again.
+    accuracies = replace(specificity, columns={**specificity.columns, "sub_architecture": specificity["own"]})
+    similarity, half = uw.similarity(paths), halved(paths)
+    hits = uw.hit_rate(network, paths, images, mosaics=mosaics, resize=False, seed=seed, show_progress=False)
     agreement = uw.cluster(similarity, groups=CIFAR10_GROUPS).agreement
-    half = halved(paths)
     return {
         "sites": list(paths.sites.names),
-        "channels": [site.channels for site in paths.sites],
-        "as_found": scored(network, paths, images),
-        "half": scored(network, half, images),
-        "specificity": {name: value for name, value in specificity.items() if isinstance(value, float)},
+        "as_found": scored(paths, accuracies),
+        "half": scored(half, uw.accuracy(network, half, images, show_progress=False)),
+        "specificity": {name: value for name, value in specificity.summary.items() if isinstance(value, float)},
         "usage": list(uw.usage(paths)["usage"]),
         "similarity": list(similarity.per_site["similarity"]),
         "similarity_expected_by_chance": list(similarity.per_site["expected_by_chance"]),
         "similarity_half": list(uw.similarity(half).per_site["similarity"]),
-        "hit_rate": [list(table["hit_rate"]) for table in hits],
-        "hit_rate_error": [list(table["standard_error"]) for table in hits],
+        "hit_rate": list(hits["hit_rate"]),
+        "hit_rate_error": list(hits["standard_error"]),
         "agreement": dict(zip(agreement["measure"], agreement["value"], strict=True)),
     }
 
@@ -149,7 +146,7 @@ def one_network(
     )["held_out"]
     for objective in OBJECTIVES:
         runs = []
-        # Two searches show how far a class is from itself.
+        # Several searches show how far a class is from itself.
         for search_seed in range(arguments.search_seeds):
             name = f"{kind}_{seed}_{objective}_{search_seed}"
             asked = {"objective": objective, "seed": search_seed}
@@ -164,13 +161,12 @@ def one_network(
                 once(
                     arguments.work / f"{name}.json",
                     {"held_out": arguments.held_out, "mosaics": arguments.mosaics, **asked},
-                    lambda paths=paths: measured(network, paths, held_out, arguments.mosaics),
+                    lambda paths=paths, seed=search_seed: measured(network, paths, held_out, arguments.mosaics, seed),
                 )
             )
-        if len(runs) > 1:
-            own = uw.stability(runs).per_site
-            columns = ("self_similarity", "other_similarity", "margin_low", "told_apart")
-            found[f"{objective}_stability"] = {column: list(own[column]) for column in columns}
+        own = uw.stability(runs).per_site
+        columns = ("self_similarity", "other_similarity", "margin_low", "told_apart")
+        found[f"{objective}_stability"] = {column: list(own[column]) for column in columns}
     found["beta"] = beta
     print(kind, seed, f"top-1 {found['top1']:.3f}, {time.process_time() - started:.0f} s of the processor", flush=True)
     return found
@@ -223,7 +219,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--search-seeds", type=int, default=2, help="searches of each network and objective")
     parser.add_argument("--search-images", type=int, default=100, help="training images a class")
     parser.add_argument("--passes", type=int, default=20)
-    parser.add_argument("--mosaics", type=int, default=500, help="in each of two sets")
+    parser.add_argument("--mosaics", type=int, default=500, help="for each search")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--label", default="", help="put behind the names of result and figure")
@@ -235,8 +231,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if not 0 < arguments.train <= TRAINED_FROM or not 0 < arguments.held_out <= 5_000:
         parser.error(f"--train must be from 1 to {TRAINED_FROM}, --held-out from 1 to 5000")
-    if arguments.seeds < 1 or arguments.search_seeds < 1:
-        parser.error("--seeds and --search-seeds must be at least 1")
+    if arguments.seeds < 1 or arguments.search_seeds < 2:
+        parser.error("--seeds must be at least 1, --search-seeds at least 2: the best site is judged on another search")
     torch.set_num_threads(arguments.threads)
     arguments.work.mkdir(parents=True, exist_ok=True)
     search, held_out = images_of(arguments)

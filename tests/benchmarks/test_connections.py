@@ -76,10 +76,10 @@ def test_a_twin_is_a_function_of_its_seed_and_leaves_the_random_state():
 
 
 HITS = {"plain": {"hit_rate": [[0.2, 0.3, 0.4, 0.6], [0.2, 0.3, 0.5, 0.4]]}}
-"""The last site is best on the first set of mosaics, the one before on the second."""
+"""The last site is best in the first search, the one before in the second."""
 
 
-def test_the_best_site_of_one_set_of_mosaics_is_judged_on_the_other():
+def test_the_best_site_of_one_search_is_judged_on_the_other():
     assert best_of(HITS["plain"], slice(None)) == pytest.approx((0.4 + 0.4) / 2)
 
 
@@ -124,10 +124,11 @@ def network_of(kind, seed):
         "usage": [0.9, 0.6, 0.5],
         "similarity": [0.9, 0.6, 0.5],
         "similarity_half": [0.5, 0.5, 0.5],
-        "hit_rate": [[0.25, 0.3, 0.4]] * 2,
+        "hit_rate": [0.25, 0.3, 0.4],
         "agreement": {"groups and tree, cophenetic correlation": 0.5},
     }
-    return {"kind": kind, "seed": seed, **{objective: [search, search] for objective in OBJECTIVES}}
+    own = {f"{objective}_stability": {"self_similarity": [0.9, 0.8, 0.7]} for objective in OBJECTIVES}
+    return {"kind": kind, "seed": seed, **own, **{objective: [search, search] for objective in OBJECTIVES}}
 
 
 def test_every_statement_is_judged_for_every_objective_from_one_value_a_seed():
@@ -143,8 +144,6 @@ def test_every_statement_is_judged_for_every_objective_from_one_value_a_seed():
 def test_the_figure_is_drawn_from_the_kept_result_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(connection_figure, "IMAGES", tmp_path)
     networks = [network_of(kind, seed) for seed in (0, 1) for kind in KINDS]
-    for one in networks:
-        one["released_stability"] = {"self_similarity": [0.9, 0.8, 0.7]}
     result = {"top1": {kind: [0.6, 0.7] for kind in KINDS}, "raw": {"networks": networks}}
     file = connection_figure.draw(json.loads(json.dumps(result)), "small")
     assert file.read_bytes()[:4] == b"\x89PNG"
