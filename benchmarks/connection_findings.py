@@ -13,6 +13,9 @@ import numpy as np
 from scipy import stats
 
 OBJECTIVES = ("released", "selective")
+_ROUNDING = 1e-6
+"""Values this near 0 are 0."""
+
 Networks = Mapping[str, Mapping[str, Any]]
 """Of one training seed and objective: kind: measures, mean over seeds of the search; hit rates of each."""
 
@@ -232,9 +235,9 @@ def judged(values: Sequence[float]) -> dict[str, Any]:
         interval = [mean - reach, mean + reach]
     if not np.isfinite(values).all():
         return {"mean": None, "interval": None, "found": "not to be measured with every seed"}
-    if all(value > 0 for value in values):
+    if all(value > _ROUNDING for value in values):
         direction = "as the papers say with every seed"
-    elif all(value < 0 for value in values):
+    elif all(value < -_ROUNDING for value in values):
         direction = "against the papers with every seed"
     else:
         direction = "seeds disagree, or show no difference"

@@ -103,6 +103,7 @@ def test_a_measure_falls_if_the_first_third_of_the_sites_is_above_the_last():
         ([0.1, 0.9], "as the papers say with every seed, within the seeds' spread"),
         ([-0.2, -0.21], "against the papers with every seed, beyond the seeds' spread"),
         ([-0.2, 0.2], "seeds disagree, or show no difference"),
+        ([0.2, 1e-9], "seeds disagree, or show no difference"),
         ([0.2, float("nan")], "not to be measured with every seed"),
     ],
 )
