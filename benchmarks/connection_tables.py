@@ -32,7 +32,8 @@ def searches(found: Iterable[Mapping[str, Any]]) -> list[str]:
     lines = [
         "| twin, objective | channels kept, % | own class, % | false accepts, % | random mask, balanced, % "
         "| similarity of classes, of a class to itself | sites where classes are told apart "
-        "| score (thousandths), mu of similarities | half kept: own class, score | best site for the hit rate |",
+        "| score (thousandths), mu of similarities | half kept: own class, %, score, variance of similarities "
+        "| best site for the hit rate |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for result in found:
@@ -60,7 +61,8 @@ def _searches_line(kind: str, objective: str, networks: list[Mapping[str, Any]],
         f"| {100 * mean('specificity', 'false_accepts'):.0f} | {100 * mean('specificity', 'random_balanced'):.0f} "
         f"| {mean('as_found', 'similarity'):.2f}, {itself:.2f} | {apart} "
         f"| {1000 * mean('as_found', 'score'):.2f}, {1000 * mean('as_found', 'score_similarities'):.2f} "
-        f"| {100 * mean('half', 'accuracy'):.0f}, {1000 * mean('half', 'score'):.2f} "
+        f"| {100 * mean('half', 'accuracy'):.0f}, {1000 * mean('half', 'score'):.2f}, "
+        f"{1000 * mean('variance_of_similarities', 'half'):.2f} "
         f"| {named(runs[0]['sites'][best])} ({best + 1} of {len(rates)}): {rates[best]:.2f} |"
     )
 

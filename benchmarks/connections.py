@@ -103,6 +103,13 @@ def scored(paths: uw.Paths, accuracies: uw.Table) -> dict[str, float]:
     }
 
 
+def variance_of_pairs(paths: uw.Paths) -> float:
+    """What the interpretability score would be if every class were recognised always: the variance of the similarities
+    over pairs of classes. The score itself also varies with the accuracies."""
+    matrix = uw.similarity(paths).matrix
+    return float(matrix[np.triu_indices(len(matrix), 1)].var())
+
+
 def measured(network: nn.Module, paths: uw.Paths, images: LabelledImages, mosaics: int, seed: int) -> dict[str, Any]:
     """All measures of one search. `seed`: of the mosaics."""
     specificity = uw.specificity(network, paths, images, controls=1, others=500, show_progress=False)
@@ -157,13 +164,13 @@ def one_network(
             paths = searched(network, search, arguments, arguments.work / name, **asked)
             beta = paths.manifest["objective"]["beta"] if objective == "released" else beta
             runs.append(paths)
-            found.setdefault(objective, []).append(
-                once(
-                    arguments.work / f"{name}.json",
-                    {"held_out": arguments.held_out, "mosaics": arguments.mosaics, **asked},
-                    lambda paths=paths, seed=search_seed: measured(network, paths, held_out, arguments.mosaics, seed),
-                )
+            measures = once(
+                arguments.work / f"{name}.json",
+                {"held_out": arguments.held_out, "mosaics": arguments.mosaics, **asked},
+                lambda paths=paths, seed=search_seed: measured(network, paths, held_out, arguments.mosaics, seed),
             )
+            variances = {"as_found": variance_of_pairs(paths), "half": variance_of_pairs(halved(paths))}
+            found.setdefault(objective, []).append({**measures, "variance_of_similarities": variances})
         own = uw.stability(runs).per_site
         columns = ("self_similarity", "other_similarity", "margin_low", "told_apart")
         found[f"{objective}_stability"] = {column: list(own[column]) for column in columns}

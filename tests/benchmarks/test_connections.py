@@ -122,6 +122,7 @@ def network_of(kind, seed):
         "sites": ["parts.stem.2/relu:0", "parts.unit11/relu:0", "parts.unit12/relu:0"],
         "as_found": masks,
         "half": masks,
+        "variance_of_similarities": {"as_found": 0.002, "half": 0.001},
         "usage": [0.9, 0.6, 0.5],
         "similarity": [0.9, 0.6, 0.5],
         "similarity_half": [0.5, 0.5, 0.5],
