@@ -1,8 +1,8 @@
 """What connections do to sub-architectures: plain, residual and concatenating twins of equal size, trained alike.
 
     python -m benchmarks.connections --work work/connections
-    python -m benchmarks.connections --work work/full --device cuda --width 32 --stride 1 --train 45000 --epochs 60 \
-        --seeds 3 --search-images 500 --label _full
+    python -m benchmarks.connections --work work/full --device cuda --width 32 --units 3 --stride 1 --train 45000 \
+        --epochs 60 --augment cifar --seeds 3 --search-images 500 --label _full
 
 The twins (`benchmarks/twins.py`) see the same CIFAR-10 images in the same batches, with the same augmentation, schedule
 and seeds. Everything is measured on training images that none of them was trained on. What is finished stays in
@@ -54,7 +54,7 @@ def settings_of(arguments: argparse.Namespace, seed: int) -> FitSettings:
         batch=arguments.batch,
         rate=arguments.rate,
         weight_decay=5e-4,
-        augment="cifar",
+        augment=arguments.augment,
         precision=arguments.precision,
         seed=seed,
     )
@@ -211,16 +211,17 @@ def options() -> argparse.ArgumentParser:
     """The defaults take about 25 minutes of one core that is free."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder that an interrupted run goes on from")
-    parser.add_argument("--width", type=int, default=12, help="channels of the stem and the first stage")
-    parser.add_argument("--units", type=int, default=3, help="in each of three stages")
+    parser.add_argument("--width", type=int, default=15, help="channels of the stem and the first stage")
+    parser.add_argument("--units", type=int, default=2, help="in each of three stages")
     parser.add_argument("--stride", type=int, default=2, help="of the stem: 2 computes at 16 x 16, 1 at 32 x 32")
     parser.add_argument(
         "--train", type=int, default=10_000, help=f"training images, the first so many of {TRAINED_FROM}"
     )
     parser.add_argument("--held-out", type=int, default=2_000, help="of the last 5,000, the last so many")
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--rate", type=float, default=0.1)
+    parser.add_argument("--rate", type=float, default=0.05)
+    parser.add_argument("--augment", default="none", help="none, or cifar: slower to learn, better at full length")
     parser.add_argument("--precision", default="float32", help="float32, or bfloat16")
     parser.add_argument("--seeds", type=int, default=2, help="of training")
     parser.add_argument("--search-seeds", type=int, default=2, help="searches of each network and objective")
