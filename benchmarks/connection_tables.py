@@ -41,7 +41,7 @@ def searches(found: Iterable[Mapping[str, Any]]) -> list[str]:
             for kind in KINDS:
                 networks = [one for one in result["raw"]["networks"] if one["kind"] == kind]
                 lines.append(_searches_line(kind, objective, networks, result["beta"][kind]))
-    return lines
+    return [*lines, "", "![Usage, similarity, hit rate and score of the twins](images/connections.png)"]
 
 
 def _searches_line(kind: str, objective: str, networks: list[Mapping[str, Any]], beta: float) -> str:

@@ -184,15 +184,9 @@ def main() -> None:
         },
     )
     fill(DOCS / "decoupling.md", {"loss weights": decoupling_tables.loss_weights(results("loss_weights.json"))})
-    twins = results("connections.json")
-    fill(
-        DOCS / "connections.md",
-        {
-            "twins": connection_tables.twins(twins),
-            "searches": connection_tables.searches(twins),
-            "statements": connection_tables.statements(twins),
-        },
-    )
+    if twins := results("connections.json"):
+        tables = {name: getattr(connection_tables, name)(twins) for name in ("twins", "searches", "statements")}
+        fill(DOCS / "connections.md", tables)
     pictures()
 
 
