@@ -14,7 +14,7 @@ from unweave.search.preparation import prepare
 from unweave.search.search import Search
 from unweave.search.settings import Settings
 
-SETTINGS = {"beta": 0.3, "classes": [0, 1, 2], "passes": 3, "batch": 4}
+SETTINGS = {"objective": "released", "beta": 0.3, "classes": [0, 1, 2], "passes": 3, "batch": 4}
 ELBOW = {"beta": "elbow", "betas": (0.01, 1.0, 30.0), "passes": 2, "batch": 8, "rate": 0.5}
 
 

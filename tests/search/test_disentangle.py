@@ -16,7 +16,7 @@ from unweave.search.disentangle import disentangle
 from unweave.search.objectives import objective_named
 from unweave.search.objectives.released import Released
 
-SETTINGS = {"beta": 0.3, "classes": [0, 1, 2], "passes": 2, "batch": 4}
+SETTINGS = {"objective": "released", "beta": 0.3, "classes": [0, 1, 2], "passes": 2, "batch": 4}
 
 
 class FromItsBias(nn.Module):

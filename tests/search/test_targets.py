@@ -21,7 +21,7 @@ from unweave.search.targets import Target, make_targets
 
 # shares of a softmax over all four: 0.1, 0.2, 0.3, 0.4
 SCORES = torch.tensor([[0.1, 0.2, 0.3, 0.4]], dtype=torch.float64).log()
-QUICK = {"beta": 0.3, "passes": 2, "batch": 4}
+QUICK = {"objective": "released", "beta": 0.3, "passes": 2, "batch": 4}
 
 
 # --- one target
