@@ -9,6 +9,7 @@ from unweave.analysis.accuracy import accuracy
 from unweave.analysis.origin import origin
 from unweave.data.labelled import labelled
 from unweave.paths import Paths
+from unweave.search.attribute import attribute
 from unweave.search.disentangle import disentangle
 
 DATA = pictures([0, 1, 2, 3] * 5)
@@ -72,10 +73,24 @@ def test_accuracy_on_the_images_of_a_real_search_says_so(searched):
 
 @pytest.mark.filterwarnings("ignore:the network classifies no search image")
 def test_images_of_groups_are_known_to_have_been_searched(plain, noise, tmp_path):
-    paths = disentangle(plain, noise, beta=0.1, passes=1, limit_per_class=2, seed=3, groups={"ends": [0, 2]}, against=1)
+    chosen = {"groups": {"ends": [0, 2]}, "against": 1, "limit_per_class": 2, "seed": 3}
+    paths = disentangle(plain, noise, objective="released", beta=0.1, passes=1, **chosen)
     for found in (paths, Paths.load(paths.save(tmp_path / "paths.safetensors"))):
         title = accuracy(plain, found, noise).title
         assert ", 16 images, 4 of them images THAT THE SEARCH SAW" in title
+
+
+@pytest.mark.parametrize(("against", "seen"), [(None, 6), (1, 4)])
+def test_images_of_other_classes_that_an_objective_looks_at_were_seen_too(plain, noise, against, seen):
+    few = {"passes": 1, "limit_per_class": 2, "seed": 3, "classes": [0], "against": against}
+    paths = disentangle(plain, noise, objective="selective", **few)
+    assert origin(paths, labelled(noise), np.arange(24)) == f"24 images, {seen} of them images THAT THE SEARCH SAW"
+
+
+@pytest.mark.parametrize(("over", "seen"), [("own", 2), ("all", 6)])
+def test_images_of_an_attribution_were_seen(plain, noise, over, seen):
+    paths = attribute(plain, noise, steps=1, over=over, limit_per_class=2, seed=3, classes=[0])
+    assert origin(paths, labelled(noise), np.arange(24)) == f"24 images, {seen} of them images THAT THE SEARCH SAW"
 
 
 @pytest.mark.parametrize("manifest", [{"settings": 3}, {"settings": {"classes": 1}}, {"data": []}, {"seed": "x"}])

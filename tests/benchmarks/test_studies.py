@@ -46,6 +46,7 @@ def study(tmp_path, monkeypatch, capsys):
     return run
 
 
+@pytest.mark.filterwarnings("ignore:the network classifies no search image")
 def test_every_method_is_searched_measured_and_shown(study, tmp_path):
     typed = ("resnet20", "--limit", 3, "--passes", 1, "--seeds", 0, 1, "--deep-seeds", 1, "--methods", *METHODS)
     printed = study(*typed)

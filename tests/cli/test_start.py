@@ -61,7 +61,7 @@ def test_another_start_is_refused_by_a_run_that_was_begun(unweave, user_file, di
 @pytest.mark.parametrize(
     ("start", "arguments", "message"),
     [
-        ("nowhere", (), "no paths at 'nowhere' to start from; give a run folder or paths file"),
+        ("nowhere", (), "no paths at 'nowhere' to start from; give random, attribution, or a run folder or paths file"),
         ("{folder}", (), "its search has not finished"),
         ("{file}", (), "mine.py"),
         ("{attributed}", ("--level", "0/conv2d:0"), "lack site"),

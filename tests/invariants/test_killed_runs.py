@@ -10,7 +10,7 @@ from tests.invariants.killing import KillableSearch, Moment, save_times
 from unweave.runs.folder import RunFolder
 from unweave.zoo.digits import train_digits_network
 
-OPTIONS = ("--limit-per-class", "32", "--passes", "6", "--beta", "0.1")
+OPTIONS = ("--objective", "released", "--beta", "0.1", "--limit-per-class", "32", "--passes", "6")
 
 
 @pytest.fixture(scope="module")

@@ -137,7 +137,7 @@ def test_inference_mode_does_not_matter(problem, paths, keep_activations):
 
 def test_objective_brings_its_own_beta(problem, paths):
     network, data = problem
-    settings = {name: value for name, value in SETTINGS.items() if name != "beta"}
+    settings = {name: value for name, value in SETTINGS.items() if name not in ("objective", "beta")}
     assert same_scores(disentangle(network, data, objective=Released(0.3), **settings), paths)
 
 
@@ -163,13 +163,15 @@ def test_limit_per_class_is_kept(problem):
 def test_every_connection_type_is_searched(network, noise):
     with torch.no_grad():
         answers = network(noise.tensors[0]).argmax(1)
-    found = disentangle(network, noise, labels=answers, beta=0.1, passes=2)
+    found = disentangle(network, noise, objective="released", labels=answers, beta=0.1, passes=2)
     assert found.rows.classes == tuple(sorted(set(answers.tolist())))
     assert found.manifest["classes_without_steps"] == []
 
 
 def test_class_never_right_warns_and_is_listed(problem):
-    with pytest.warns(UserWarning, match=r"no search image of 1 classes correctly \(3\); their rows are random"):
+    with pytest.warns(
+        UserWarning, match=r"no search image of 1 classes correctly \(3\); their rows stay"
+    ):
         found = disentangle(*problem, **{**SETTINGS, "classes": None})
     assert found.manifest["classes_without_steps"] == [3]
     assert found.manifest["steps"][3] == 0
@@ -211,7 +213,7 @@ def test_shards_do_not_matter(together, monkeypatch):
 def test_bottom_masks_become_empty_without_reconstruction():
     images = torch.ones(6, 3, 2, 2)
     data = TensorDataset(images, torch.zeros(6, dtype=torch.int64))
-    settings = {"beta": 0.1, "passes": 80, "batch": 6}
+    settings = {"objective": "released", "beta": 0.1, "passes": 80, "batch": 6}
     bottom, top = "relu:0", "relu:1"
     with_it = disentangle(FromItsBias(), data, **settings)
     without = disentangle(FromItsBias(), data, **settings, reconstruction=False)

@@ -15,7 +15,9 @@ from unweave.search.elbow import BETAS, Sweep, between, elbow, sweep_classes
 def swept():
     network, data = small_problem(torch.float32)
     betas = (0.01, 0.1, 1.0, 10.0, 100.0)
-    paths = disentangle(network, data, classes=[0, 1, 2], betas=betas, passes=15, batch=4, show_progress=False)
+    paths = disentangle(
+        network, data, "block", "released", classes=[0, 1, 2], betas=betas, passes=15, batch=4, show_progress=False
+    )
     return network, data, betas, paths
 
 
@@ -112,7 +114,7 @@ def test_search_by_elbow_keeps_its_sweep(swept):
 
 def test_search_by_elbow_equals_search_with_chosen_beta(swept):
     network, data, _, paths = swept
-    settings = {"classes": [0, 1, 2], "passes": 15, "batch": 4}
+    settings = {"objective": "released", "classes": [0, 1, 2], "passes": 15, "batch": 4}
     again = disentangle(network, data, beta=paths.manifest["elbow"]["chosen"], **settings)
     assert "elbow" not in again.manifest
     assert all(torch.equal(paths.scores[name], again.scores[name]) for name in paths.sites.names)
@@ -121,7 +123,7 @@ def test_search_by_elbow_equals_search_with_chosen_beta(swept):
 def test_sweep_in_shards_reads_the_same_curve(swept, monkeypatch):
     network, data, betas, paths = swept
     monkeypatch.setattr("unweave.search.plan._rows_that_fit", lambda prepared, data, plan, workers: 1)
-    settings = {"classes": [0, 1, 2], "betas": betas, "passes": 15, "batch": 4}
+    settings = {"objective": "released", "classes": [0, 1, 2], "betas": betas, "passes": 15, "batch": 4}
     sharded = disentangle(network, data, **settings)
     assert sharded.manifest["settings"]["classes_per_shard"] == 1
     for name in ("reconstruction", "size"):
@@ -131,19 +133,19 @@ def test_sweep_in_shards_reads_the_same_curve(swept, monkeypatch):
 def test_too_few_classes_are_refused():
     network, data = small_problem(torch.float32)
     with pytest.raises(SettingError, match="needs at least three classes, found 2; give beta a number"):
-        disentangle(network, data, classes=[0, 1])
+        disentangle(network, data, objective="released", classes=[0, 1])
 
 
 def test_reconstruction_off_is_refused():
     network, data = small_problem(torch.float32)
     with pytest.raises(SettingError, match="reconstruction=False"):
-        disentangle(network, data, reconstruction=False)
+        disentangle(network, data, objective="released", reconstruction=False)
 
 
 def test_too_few_betas_are_refused():
     network, data = small_problem(torch.float32)
     with pytest.raises(SettingError, match="at least three betas, found 2"):
-        disentangle(network, data, classes=[0, 1, 2], betas=(0.1, 1.0), passes=1)
+        disentangle(network, data, objective="released", classes=[0, 1, 2], betas=(0.1, 1.0), passes=1)
 
 
 def test_classes_never_right_cannot_be_swept():
@@ -153,10 +155,12 @@ def test_classes_never_right_cannot_be_swept():
         wrong = network(data.tensors[0]).argmax(1)
     labels = torch.where(wrong == labels, (labels + 1) % 4, labels)
     with pytest.raises(DataError, match="classifies no image of the elbow's classes correctly"):
-        disentangle(network, data, labels=labels, betas=(0.1, 1.0, 3.0), passes=1)
+        disentangle(network, data, objective="released", labels=labels, betas=(0.1, 1.0, 3.0), passes=1)
 
 
 def test_prepared_network_serves_many_searches():
     prepared, images, network = prepared_small(torch.float32)
-    paths = disentangle(network, images, prepared.sites, classes=[0, 1, 2], betas=(0.01, 1.0, 100.0), passes=10)
+    paths = disentangle(
+        network, images, prepared.sites, "released", classes=[0, 1, 2], betas=(0.01, 1.0, 100.0), passes=10
+    )
     assert paths.sites.names == prepared.sites.names

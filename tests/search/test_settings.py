@@ -5,6 +5,7 @@ import pytest
 
 from unweave.errors import SettingError
 from unweave.search.objectives.released import Released
+from unweave.search.objectives.selective import Selective
 from unweave.search.settings import Settings
 
 
@@ -34,8 +35,8 @@ def test_a_record_holds_what_changes_the_result():
 
 
 def test_the_sweep_is_in_the_record_of_an_elbow_alone():
-    assert Settings(betas=(1, 2, 3), elbow_limit_per_class=5).record()["betas"] == [1.0, 2.0, 3.0]
-    assert Settings(elbow_limit_per_class=5).record()["elbow_limit_per_class"] == 5
+    assert Settings("released", betas=(1, 2, 3), elbow_limit_per_class=5).record()["betas"] == [1.0, 2.0, 3.0]
+    assert Settings("released", elbow_limit_per_class=5).record()["elbow_limit_per_class"] == 5
     assert not {"betas", "elbow_limit_per_class"} & Settings(beta=1.0).record().keys()
 
 
@@ -54,9 +55,16 @@ def test_an_objective_is_recorded_by_its_own_settings():
 
 
 def test_beta_goes_into_the_named_objective():
-    assert Settings().wants_elbow
-    assert Settings().objective_with(0.7) == Released(0.7)
-    assert Settings(beta=1, reconstruction=False).objective_with(1) == Released(1.0, reconstruction=False)
+    assert Settings("released").wants_elbow
+    assert Settings("released").objective_with(0.7) == Released(0.7)
+    off = Settings("released", beta=1, reconstruction=False)
+    assert off.objective_with(1) == Released(1.0, reconstruction=False)
+
+
+def test_nothing_given_is_selective_from_attribution():
+    asked = Settings()
+    assert asked.objective_with(asked.beta) == Selective(1.0)
+    assert (asked.start, asked.wants_elbow) == ("attribution", False)
 
 
 @pytest.mark.parametrize(
@@ -64,10 +72,10 @@ def test_beta_goes_into_the_named_objective():
     [
         ({"objective": Released(0.1), "beta": 0.2}, "brings its own beta and reconstruction"),
         ({"objective": Released(0.1), "reconstruction": False}, "brings its own beta and reconstruction"),
-        ({"reconstruction": False}, "give beta a number with reconstruction=False"),
+        ({"objective": "released", "reconstruction": False}, "give beta a number with reconstruction=False"),
         ({"objective": "nad"}, "no objective 'nad'"),
         ({"objective": "nad", "beta": 0.1}, "no objective 'nad'"),
-        ({"betas": (1, 2, 2)}, "at least three betas, found 2"),
+        ({"objective": "released", "betas": (1, 2, 2)}, "at least three betas, found 2"),
         ({"beta": "knee"}, "must be a number or 'elbow', found 'knee'"),
         ({"beta": True}, "must be a number or 'elbow', found True"),
     ],

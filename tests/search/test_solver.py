@@ -67,11 +67,13 @@ class Naive:
             mine = np.flatnonzero(self.labels.numpy() == c)
             for number in range(passes):
                 visited = order(mine, self.seed, c, number)
+                # selective's steps become shorter from pass to pass
+                share = (1 + math.cos(math.pi * number / passes)) / 2 if self.name == "selective" else 1.0
                 for first in range(0, len(visited), self.batch):
-                    self.step(row, c, visited[first : first + self.batch], number)
+                    self.step(row, c, visited[first : first + self.batch], number, share * self.rate)
         return self
 
-    def step(self, row, c, positions, number):
+    def step(self, row, c, positions, number, rate):
         images = self.images[torch.from_numpy(positions)]
         scores = [score.clone().requires_grad_() for score in self.scores[row]]
         spreads = [spread.clone().requires_grad_() for spread in self.spreads[row]]
@@ -92,7 +94,7 @@ class Naive:
         learned = [*scores, *(spreads if self.name == "variational-noise" else [])]
         tables = [*self.scores[row], *self.spreads[row]]
         stepped = [
-            s.detach() - self.rate * g / max(float(g.norm()), 1e-12)
+            s.detach() - rate * g / max(float(g.norm()), 1e-12)
             for s, g in zip(learned, torch.autograd.grad(loss, learned), strict=True)
         ]
         stepped += tables[len(stepped) :]
@@ -111,7 +113,7 @@ class Naive:
         if self.name == "selective":  # of a plan that shows no others
             apart = (answer[:, c] - plain[:, c]) / (1 + plain[:, c].abs())
             error = torch.where(apart.abs() < 0.1, 5 * apart.square(), apart.abs() - 0.05).mean()
-            return cross_entropy + on * error + BETA * sum(m.mean() for m in means)
+            return cross_entropy + on * error + BETA / n * sum(m.mean() for m in means)
         if self.name == "variational":
             terms = [on * (r - h).pow(2) + BETA * h.pow(2) for h, r in pairs]
             return cross_entropy + sum(term.sum((1, 2, 3)).mean() for term in terms)

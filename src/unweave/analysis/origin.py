@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from unweave.data.labelled import LabelledImages
@@ -23,9 +26,23 @@ def _searched(paths: Paths, data: LabelledImages) -> np.ndarray:
     try:
         settings, seed = paths.manifest.get("settings", {}), int(paths.manifest.get("seed", 0))
         recorded = paths.manifest.get("data", {}).get("search", {}).get("digest")
-        limit, classes = settings.get("limit_per_class"), list(settings.get("classes", data.classes))
+        limit, classes = settings.get("limit_per_class"), _shown(settings, data)
         positions = np.unique(np.concatenate([nothing, *(data.of_class(c, limit, seed) for c in classes)]))
-    except (TypeError, ValueError, AttributeError):  # a manifest that no search of this version wrote
+    except (TypeError, ValueError, AttributeError, KeyError):  # a manifest that no search of this version wrote
         return nothing
     same = recorded is not None and data.fingerprint(positions)["digest"] == recorded
     return positions if same else nothing
+
+
+def _shown(settings: Mapping[str, Any], data: LabelledImages) -> list[int]:
+    """The classes whose images the search was shown: its rows' own, and those of others where its objective, or the
+    question of an attribution, looks at them."""
+    if "rows" in settings:
+        own = {c for row in settings["rows"] for c in row["members"]}
+        others, opponents = settings["over"] == "all", [row["against"] for row in settings["rows"]]
+    else:
+        own = set(settings.get("classes", data.classes))
+        others, opponents = bool(settings.get("others")), settings.get("against", [])
+    if others:
+        own |= {c for row in opponents for c in row} if opponents and all(opponents) else set(data.classes)
+    return sorted(own)

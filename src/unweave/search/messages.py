@@ -14,12 +14,12 @@ from unweave.search.plan import Plan
 
 
 def warn_of_rows_without_steps(names: Sequence[str], steps: np.ndarray) -> None:
-    """A class without an image that counts keeps its random start."""
+    """A class without an image that counts keeps the scores that it started with."""
     never = [name for name, made in zip(names, steps, strict=True) if made == 0]
     if never:
         warnings.warn(
             f"the network classifies no search image of {len(never)} classes correctly ({', '.join(never[:5])}); "
-            "their rows are random",
+            "their rows stay as the search began",
             stacklevel=2,
         )
 

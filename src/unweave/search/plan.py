@@ -141,7 +141,7 @@ class Plan:
             if not foreign:
                 raise DataError(
                     f"there are no images of other classes to tell {target.name or target.members[0]} from; give such "
-                    "images, or an objective that needs none"
+                    "images, or an objective that needs none (objective='released')"
                 )
             found.append(np.concatenate([data.of_class(c, self.limit_per_class, self.seed) for c in foreign]))
         return found

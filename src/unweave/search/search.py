@@ -206,7 +206,8 @@ class Search(Run[Plan]):
         names = [target.name or self.images.name_of(target.members[0]) for target in self.plan.targets]
         warn_of_damage(damaged, len(self.plan.positions(self.images)))
         warn_of_rows_without_steps(names, steps)
-        warn_of_few_steps(self.plan, steps, self.prepared.sites)
+        if self.settings.start == "random":
+            warn_of_few_steps(self.plan, steps, self.prepared.sites)
 
     def _to_paths(self, outcomes: Sequence[Outcome], manifest: dict[str, Any]) -> Paths:
         targets = self.plan.targets
