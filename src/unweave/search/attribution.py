@@ -147,7 +147,9 @@ class Attribution(Run[Work]):
         manifest = {
             "method": self.method,
             "network": self._network,
-            "settings": {**self._asked(), **asdict(self.plan), "device": self.prepared.device.type},
+            "settings": {**self._asked(), "device": self.prepared.device.type},
+            "plan": asdict(self.plan),
+            "seed": self.seed,
             "images_per_row": found.counts.tolist(),
             "damaged_images": len(found.damaged),
             "data": self._data,
