@@ -169,9 +169,7 @@ def test_every_connection_type_is_searched(network, noise):
 
 
 def test_class_never_right_warns_and_is_listed(problem):
-    with pytest.warns(
-        UserWarning, match=r"no search image of 1 classes correctly \(3\); their rows stay"
-    ):
+    with pytest.warns(UserWarning, match=r"no search image of 1 classes correctly \(3\); their rows stay"):
         found = disentangle(*problem, **{**SETTINGS, "classes": None})
     assert found.manifest["classes_without_steps"] == [3]
     assert found.manifest["steps"][3] == 0
