@@ -75,7 +75,7 @@ def test_attribution_begins_above_zero_where_a_class_score_is_reached_and_furthe
     attributed = attribute(network, data, **question)
     found = disentangle(network, data, start="attribution", rate=1e-6, **QUICK)
     for name, table in attributed.scores.items():
-        expected = torch.where(table > 0, table / table.std(1, keepdim=True, correction=0), -0.5)
+        expected = torch.where(table > 0, table / table.std(1, keepdim=True, correction=0), -1.0)
         assert torch.allclose(found.scores[name], expected, atol=1e-4)
         assert torch.equal(found.masks[name], attributed.masks[name])
     assert found.manifest["start"]["method"] == "attribution"

@@ -18,7 +18,7 @@ from unweave.search.routing_gates import by_site
 from unweave.search.targets import Target
 
 START_QUESTION = Question(steps=8, of="logit", signed=False, over="own")
-_NO_SAY = -0.5
+_NO_SAY = -1.0
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Start:
     @classmethod
     def of_attribution(cls, found: Attributed, targets: Sequence[Target], sites: Sequence[Site]) -> Start:
         """Scores `s = a / deviation` from what `START_QUESTION` gave: above 0 for every channel that reaches a row's
-        class score at all, and further from 0 the more it does; -0.5 for the others. A row that no image counted for
+        class score at all, and further from 0 the more it does; -1 for the others. A row that no image counted for
         starts, and stays, whole."""
         nothing = torch.from_numpy(found.counts == 0)[:, None]
         tables = {}
