@@ -55,7 +55,10 @@ def test_what_was_searched_on_and_groups_are_on_the_page(unweave, searched, tmp_
     (tmp_path / "g.csv").write_text("0,even\n2,even\n1,odd\n3,odd\n")
     ran = unweave("report", run, "--mosaics", "0", "--others", "2", "--groups", tmp_path / "g.csv")
     assert ran.status == 0, ran.err
-    assert "searched on</dt><dd>40 images of 10 classes" in (run / "report.html").read_text()
+    page = (run / "report.html").read_text()
+    assert "searched on</dt><dd>40 images of 10 classes" in page
+    assert "objective</dt><dd>variational, beta 0.1" in page
+    assert "begun from</dt><dd>random, deviation 1, mean 0" in page
     (tmp_path / "g.csv").write_text("nobody,even\n")
     ran = unweave("report", run, "--groups", tmp_path / "g.csv")
     assert (ran.status, ran.err.count("\n")) == (2, 1)

@@ -178,6 +178,8 @@ def _done(paths: Paths, found: Table, measuring: Measuring, others: int) -> list
         ("shape of an image", str(tuple(sites.image_shape))),
         ("weights (digest)", digest),
         ("method", str(manifest.get("method", "unknown"))),
+        ("objective", _named(manifest.get("objective"))),
+        ("begun from", _named(manifest.get("start"))),
         ("rows", f"{len(paths)}: " + ", ".join(paths.rows.names[:8]) + (", ..." if len(paths) > 8 else "")),
         ("sites", f"{len(sites)}, {sum(site.channels for site in sites)} channels"),
         ("searched on", _searched(searched)),
@@ -190,6 +192,15 @@ def _done(paths: Paths, found: Table, measuring: Measuring, others: int) -> list
         ("versions", ", ".join(f"{name} {value}" for name, value in dict(versions).items())),
     ]
     return [(name, value) for name, value in told if value]
+
+
+def _named(values: object) -> str:
+    """Its name, then `"setting value, ..."`; nothing if the manifest does not tell."""
+    if not isinstance(values, Mapping):
+        return ""
+    names = [str(values[key]) for key in ("name", "method") if key in values]
+    others = [f"{key} {_said(value)}" for key, value in values.items() if key not in ("name", "method")]
+    return ", ".join(names + others)
 
 
 def _searched(data: object) -> str:
