@@ -49,6 +49,7 @@ def draw(result: Mapping[str, Any], name: str) -> Path:
             axes[row, column].set_xticks(*_ticks(networks[0][objective][0]["sites"]), rotation=45, fontsize=7)
     for row, label in enumerate(("channels kept (share)", "similarity of classes", "hit rate", "score (thousandths)")):
         axes[row, 0].set_ylabel(label, fontsize=9)
+    axes[3, 0].set_ylim(bottom=0)  # once both columns, which share it, hold all their points
     for one in axes.flat:
         one.spines[["top", "right"]].set_visible(False)
     axes[0, 0].legend(frameon=False, fontsize=9)
@@ -83,7 +84,6 @@ def _scores(axes: Axes, networks: list[Mapping[str, Any]], objective: str) -> No
             axes.plot([where - 0.3, where + 0.3], [np.mean(values)] * 2, color=colour, linewidth=2.2)
     names = [f"{kind}\n{masks}" for masks in ("as found", "half kept") for kind in COLOURS]
     axes.set_xticks([0, 1, 2, 4, 5, 6], names, fontsize=8)
-    axes.set_ylim(bottom=0)
 
 
 def _ticks(sites: list[str]) -> tuple[range, list[str]]:
