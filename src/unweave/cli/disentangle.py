@@ -64,6 +64,10 @@ def disentangle(
             "attribute makes. Default: attribution for selective, else random.",
         ),
     ] = None,
+    keep: Annotated[
+        float | None,
+        typer.Option(help="Share of all channels that every row keeps, for selective; in place of --beta."),
+    ] = None,
     limit_per_class: Annotated[int | None, typer.Option(help="At most so many search images a class.")] = None,
     passes: Annotated[int, typer.Option(help="Passes over each class's images.")] = 20,
     rate: Annotated[float, typer.Option(help="Step length.")] = 0.1,
@@ -129,6 +133,7 @@ def disentangle(
         seed=seed,
         precision=precision,
         start=start_named(start, network) if start else None,
+        keep=keep,
     )
     search = Search.with_engine(
         engine,
@@ -169,11 +174,17 @@ def _show(paths: Paths, run: RunFolder, figures: list[Path], *, json: bool) -> N
         return
     rows = zip(paths.sites.names, (site.channels for site in paths.sites), map(percent, kept), strict=True)
     print_table(
-        f"{len(paths)} sub-architectures, {used['name']}, beta {used['beta']:g}",
+        f"{len(paths)} sub-architectures, {used['name']}, {_sized(paths)}",
         ["site", "channels", "kept (mean)"],
         rows,
     )
     print_line(f"Written: {run.paths_file}. Next: unweave analyse {run.root}")
+
+
+def _sized(paths: Paths) -> str:
+    """What decided how large they are."""
+    told = paths.manifest["settings"].get("keep")
+    return f"beta {paths.manifest['objective']['beta']:g}" if told is None else f"told to keep {percent(told)}"
 
 
 def _beta(text: str) -> float | Literal["elbow"]:

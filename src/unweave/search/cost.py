@@ -10,10 +10,10 @@ import torch
 from unweave.data.labelled import LabelledImages
 from unweave.estimates import Estimate, duration, fastest, size
 from unweave.search.elbow import REFINEMENTS
+from unweave.search.elimination import solver_of
 from unweave.search.objectives import Objective
 from unweave.search.plan import Plan, bytes_kept_per_image
 from unweave.search.preparation import Prepared
-from unweave.search.solver import Solver
 from unweave.search.threads import torch_threads
 
 _TIMED_BATCHES = 3
@@ -89,7 +89,7 @@ def _seconds_per_batch(
 ) -> tuple[float, float]:
     """Of a batch whose untouched activations are computed, and of one whose are kept. The first batch warms up."""
     shard = replace(plan.shards()[0], kept=False)
-    solver = Solver(prepared.tapped, objective, images, shard, prepared.device, prepared.dtype)
+    solver = solver_of(plan)(prepared.tapped, objective, images, shard, prepared.device, prepared.dtype)
     timed = []
     with torch.inference_mode(False), torch.enable_grad(), torch_threads(plan.threads):
         started = time.perf_counter()

@@ -48,6 +48,7 @@ def disentangle(
     betas: Sequence[float] = BETAS,
     elbow_limit_per_class: int = 200,
     start: Paths | Literal["random", "attribution"] | None = None,
+    keep: float | None = None,
     logits: str | int | None = None,
     run: str | os.PathLike[str] | None = None,
     engine: str = "inline",
@@ -119,6 +120,11 @@ def disentangle(
         scores of `attribute(of="logit", signed=False)` on the search images, in units of their deviation; or paths of
         the same classes and sites, whose scores are moved so that a mask is where they are above 0. Default: the
         objective's own (`selective`: attribution; the others: random).
+    keep
+        The share of all channels that every row keeps, between 0 and 1, for `selective`: instead of learning scores,
+        channels are closed one after the other, some after every pass, always the one whose closing is predicted to
+        harm decisions least (docs/objectives.md). `beta`, `rate` and `start` have no part in it, and there is no
+        reconstruction. More passes make it better.
     logits
         For networks that return a dict, tuple or dataclass: which part is the class scores.
     run
@@ -174,6 +180,7 @@ def disentangle(
         betas=betas,
         elbow_limit_per_class=elbow_limit_per_class,
         start=start,
+        keep=keep,
     )
     search = Search.with_engine(
         engine,

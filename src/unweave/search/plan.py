@@ -32,7 +32,8 @@ class Plan:
     begin (None: all together). `kept`: whether what the untouched network does on a shard's images is kept between its
     passes. `threads`: of the processor, None: as many as torch uses already. `others`: whether every mini-batch also
     holds as many images of other classes, in an order of the row's own. `start_batch`: images that share one pass
-    of the attribution which the search starts from, None where it starts from something else.
+    of the attribution which the search starts from, None where it starts from something else. `keep`: the share of all
+    channels that each row keeps, None where the objective's penalty decides.
 
     Raises
     ------
@@ -54,6 +55,7 @@ class Plan:
     threads: int | None = None
     others: bool = False
     start_batch: int | None = None
+    keep: float | None = None
 
     def __post_init__(self) -> None:
         counts = ("passes", "batch", "rows_per_batch", "classes_per_shard", "limit_per_class", "threads", "start_batch")
@@ -61,6 +63,8 @@ class Plan:
             value = getattr(self, name)
             if value is not None and not (_is_whole(value) and value >= 1):
                 raise SettingError(f"{name} must be a whole number from 1, found {value!r}")
+        if self.keep is not None and not (_is_real(self.keep) and 0 < self.keep < 1):
+            raise SettingError(f"keep must be a share between 0 and 1, found {self.keep!r}")
         if not self.rate > 0:
             raise SettingError(f"rate must be above 0, found {self.rate!r}")
         if not (_is_whole(self.seed) and self.seed >= 0):
@@ -159,6 +163,10 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
+def _is_real(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
 def make_plan(
     prepared: Prepared,
     data: LabelledImages,
@@ -181,6 +189,7 @@ def make_plan(
     others: bool = False,
     attributed: bool = False,
     reads_activations: bool = True,
+    keep: float | None = None,
 ) -> Plan:
     """A checked plan; what is None is chosen for this network and machine, of which each of `workers` has its share.
 
@@ -207,6 +216,7 @@ def make_plan(
         threads=threads or max(1, torch.get_num_threads() // workers),
         others=others,
         start_batch=fastest_rows_per_batch(prepared, 1) if attributed else None,
+        keep=keep,
     )
     if precision == "bfloat16" and prepared.dtype == torch.float64:
         raise SettingError("precision bfloat16 needs a float32 network")

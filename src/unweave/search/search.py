@@ -94,6 +94,7 @@ class Search(Run[Plan]):
             others=chosen.kind.shows_others,
             attributed=chosen.start == "attribution",
             reads_activations=chosen.kind.reads_activations,
+            keep=chosen.keep,
         )
 
     def _recorded_plan(self, recorded: Any) -> Plan:
@@ -142,6 +143,8 @@ class Search(Run[Plan]):
             assert isinstance(self.settings.start, Paths)
             made_by = self.settings.start.manifest.get("method", "unknown method")
             return given, {"method": made_by, "fingerprint": given.fingerprint()}
+        if self.settings.keep is not None:
+            return None, {"method": "open"}
         if (attributor := self._attributor) is None:
             mean, deviation = self.settings.kind.start
             return None, {"method": "random", "mean": mean, "deviation": deviation}

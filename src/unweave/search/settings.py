@@ -15,6 +15,7 @@ from unweave.search.start import Start
 from unweave.search.targets import Against, Group
 
 DEFAULT_OBJECTIVE = "selective"
+_RATE = 0.1
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Settings:
     groups: Mapping[str, Group] | None = None
     against: Against | None = None
     limit_per_class: int | None = None
-    rate: float = 0.1
+    rate: float = _RATE
     passes: int = 20
     batch: int = 16
     augment: str = "none"
@@ -47,8 +48,12 @@ class Settings:
     betas: Sequence[float] = BETAS
     elbow_limit_per_class: int = 200
     start: Paths | Literal["random", "attribution"] | None = None
+    keep: float | None = None
 
     def __post_init__(self) -> None:
+        if self.keep is not None:
+            self._size_is_told()
+            return
         if self.start is None:
             object.__setattr__(self, "start", self.kind.default_start)
         if not isinstance(self.start, Paths) and self.start not in ("random", "attribution"):
@@ -75,6 +80,20 @@ class Settings:
                 raise SettingError(f"an elbow needs at least three betas, found {len(set(self.betas))}")
         else:
             self.objective_with(self.beta)
+
+    def _size_is_told(self) -> None:
+        """With `keep`, nothing else says how large rows become, and nothing is learned by steps."""
+        if isinstance(self.objective, Objective) or not self.kind.tells_size:
+            named = self.objective.name if isinstance(self.objective, Objective) else self.objective
+            raise SettingError(f"keep= needs the objective 'selective' by name, found {named!r}; leave keep out")
+        given = {"beta": self.beta is not None, "start": self.start is not None, "rate": self.rate != _RATE}
+        if unused := [name for name, is_given in given.items() if is_given]:
+            raise SettingError(
+                f"with keep=, channels are closed one after the other, all being open at first: {unused[0]} has no "
+                "part in it; leave it out, or leave keep out"
+            )
+        object.__setattr__(self, "beta", 0.0)
+        object.__setattr__(self, "reconstruction", False)
 
     @property
     def given_start(self) -> Start | None:
@@ -111,8 +130,10 @@ class Settings:
         plain = {name: _plain(value) for name, value in vars(self).items() if name not in left_out} | own
         if (start := self.given_start) is not None:
             plain["start"] = start.fingerprint()
-        elif self.start != "random":
+        elif self.start not in ("random", None):
             plain["start"] = self.start
+        if self.keep is None:
+            del plain["keep"]
         if not self.wants_elbow:
             del plain["betas"], plain["elbow_limit_per_class"]
         return plain

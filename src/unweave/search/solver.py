@@ -142,11 +142,12 @@ class Solver:
             for one in found.damaged:
                 self.damaged[one.position] = one.reason
             if found.images is not None:
-                with self.autocast():
-                    reference = observe(self.tapped, self.place(found.images))
-                store.put(found.positions, self._needed(reference))
+                store.put(found.positions, self._referred(found.images))
 
-    def _needed(self, reference: Reference) -> Reference:
+    def _referred(self, images: Tensor) -> Reference:
+        """What the untouched network does on `images`, as far as the objective reads it."""
+        with self.autocast():
+            reference = observe(self.tapped, self.place(images))
         if self.objective.reads_activations:
             return reference
         return Reference(reference.images, [], reference.scores)
@@ -156,8 +157,7 @@ class Solver:
             return None
         if self.plan.augment == "published":
             images = augment_batch(images, self._keys(batch, number))
-        with self.autocast():
-            reference = self._needed(observe(self.tapped, self.place(images)))
+        reference = self._referred(images)
         if self.store is not None:
             self.store.put(positions, reference)
         return reference
@@ -243,7 +243,7 @@ class Solver:
 
     def _members(self, batch: Batch, reference: Reference) -> tuple[Tensor, Tensor]:
         """`[rows, images]` twice: 1 where the image is the row's, and where it counts for the row's site terms too."""
-        members = _membership([len(images) for _, images in batch], self.device, self.dtype)
+        members = membership([len(images) for _, images in batch], self.device, self.dtype)
         if not self.objective.only_correct:
             return members, members
         return members, members * self._correct(batch, reference.scores).to(self.dtype)
@@ -373,7 +373,7 @@ def _only(batch: Batch, positions: np.ndarray) -> Batch:
     return [(row, images) for row, images in parts if len(images)]
 
 
-def _membership(sizes: list[int], device: torch.device, dtype: torch.dtype) -> Tensor:
+def membership(sizes: list[int], device: torch.device, dtype: torch.dtype) -> Tensor:
     """`[rows, images]`, 1 where the image is the row's."""
     owner = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
     return functional.one_hot(owner, len(sizes)).T.to(device, dtype)

@@ -16,6 +16,7 @@ from unweave.data.labelled import LabelledImages
 from unweave.errors import RunError
 from unweave.network.sites import Level, Sites
 from unweave.runs.checkpoints import Checkpoints
+from unweave.search.elimination import solver_of
 from unweave.search.objectives import Objective
 from unweave.search.plan import Plan
 from unweave.search.preparation import Prepared, prepare
@@ -84,7 +85,7 @@ class Worker:
         plan = task.plan
         found = self._loaded(task)
         store = None if found is not None and found.finished else self._store(plan)
-        solver = Solver(
+        solver = solver_of(plan)(
             prepared.tapped, task.objective, self.images, plan, prepared.device, prepared.dtype, store, self.start
         )
         if found is not None:

@@ -41,6 +41,8 @@ class Objective(ABC):
     """Gates are 1 where the score is above 0, else 0, with the gradient of `sigmoid(score)` (straight-through)."""
     reads_activations: ClassVar[bool] = True
     """Whether a term reads activations of the untouched network; its class scores are known always."""
+    tells_size: ClassVar[bool] = False
+    """Whether it can be searched for at a told size (`keep`), by closing channels one after the other."""
     default_beta: ClassVar[float | None] = None
     """What beta is when nobody says; None: the elbow's, which needs a reconstruction at the sites."""
     start: ClassVar[tuple[float, float]] = (0.0, 1.0)

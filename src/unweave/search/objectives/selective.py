@@ -38,6 +38,7 @@ class Selective(Objective):
     shows_others: ClassVar[bool] = True
     binary: ClassVar[bool] = True
     reads_activations: ClassVar[bool] = False
+    tells_size: ClassVar[bool] = True
     default_beta: ClassVar[float | None] = 1.0
     start: ClassVar[tuple[float, float]] = (0.5, 0.1)
     default_start: ClassVar[Literal["random", "attribution"]] = "attribution"
