@@ -11,7 +11,9 @@ from unweave.data.labelled import labelled
 from unweave.errors import PlantedError, SettingError
 from unweave.network.capture import capture
 from unweave.network.tapping import TappedNetwork
+from unweave.planted import planting
 from unweave.planted.architecture import layers_of
+from unweave.planted.images import class_images
 from unweave.planted.planting import plant
 from unweave.planted.truth import Ablation, check_truth
 
@@ -79,6 +81,18 @@ def test_check_fails_when_a_planted_channel_is_made_unnecessary(planted):
         broken.classifier.weight[:, channel] = 0
     with pytest.raises(PlantedError, match=r"channel \d+ of .* is planted for class \d, but removing it"):
         check_truth(truth, ablation_of(broken, planted), reaches)
+
+
+def test_a_truth_that_holds_on_the_images_it_was_found_on_alone_is_refused(monkeypatch):
+    def images(classes, per_class, seed, part):
+        made = class_images(classes, per_class, seed, part)
+        if part == 2:
+            made.tensors[0].zero_()
+        return made
+
+    monkeypatch.setattr(planting, "class_images", images)
+    with pytest.raises(PlantedError, match=r"removing it changes the class's score on other images by no more than"):
+        plant("plain", 4, images_per_class=40)
 
 
 def test_check_fails_when_a_distractor_reaches_a_class(planted):

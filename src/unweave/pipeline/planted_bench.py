@@ -2,188 +2,182 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 
-from unweave.data.labelled import labelled
-from unweave.errors import FewStepsWarning, PlantedError, SettingError
-from unweave.network.capture import capture
-from unweave.network.tapping import Recorder, TappedNetwork
-from unweave.paths import Paths, Rows
+from unweave.errors import FewStepsWarning, PlantedError, RunError, SettingError
+from unweave.network.fingerprint import fingerprint
+from unweave.pipeline.kept_results import KeptResults
+from unweave.pipeline.planted_methods import METHODS
 from unweave.planted import Planted, plant, score_paths
 from unweave.planted.architecture import KINDS, Kind
+from unweave.planted.planting import RECIPE
 from unweave.progress import progress
-from unweave.search.attribute import attribute
-from unweave.search.disentangle import disentangle
 from unweave.tables import Table
+from unweave.versions import versions
 
-_BETAS = (0.01, 0.1, 1.0, 10.0)
-_THRESHOLD = 0.02
 _FIGURES = ("precision", "recall", "f1", "auroc", "kept", "seconds")
-
-Method = Callable[[Planted, int], Paths]
-
-
-def _objective(name: str) -> Method:
-    """A search with the objective's own beta, by the elbow where it has one: no method is told the size."""
-
-    def search(planted: Planted, seed: int) -> Paths:
-        return disentangle(
-            planted.network,
-            planted.search,
-            planted.sites,
-            name,
-            seed=seed,
-            elbow_limit_per_class=32,
-            betas=_BETAS,
-            show_progress=False,
-        )
-
-    return search
-
-
-def _attribution(**question: Any) -> Method:
-    def find(planted: Planted, seed: int) -> Paths:
-        return attribute(
-            planted.network,
-            planted.search,
-            planted.sites,
-            threshold=_THRESHOLD,
-            limit_per_class=50,
-            seed=seed,
-            show_progress=False,
-            **question,
-        )
-
-    return find
-
-
-def _default(planted: Planted, seed: int) -> Paths:
-    return disentangle(planted.network, planted.search, planted.sites, seed=seed, show_progress=False)
-
-
-def _random_start(planted: Planted, seed: int) -> Paths:
-    return disentangle(
-        planted.network, planted.search, planted.sites, "selective", start="random", seed=seed, show_progress=False
-    )
-
-
-def _activation(planted: Planted, seed: int) -> Paths:
-    """Mean absolute activation on the class's images; masks keep the upper half of every site."""
-    captured = capture(planted.network, planted.search.tensors[0][:2])
-    recorder, labels = Recorder(), planted.search.tensors[1]
-    with torch.no_grad():
-        TappedNetwork(captured, planted.sites)(planted.search.tensors[0], recorder)
-    means = [value.abs().mean((2, 3)) for value in recorder.values]
-    classes = labelled(planted.search).classes
-    scores = {
-        site.name: torch.stack([mean[labels == c].mean(0) for c in classes])
-        for site, mean in zip(planted.sites, means, strict=True)
-    }
-    masks = {name: table > table.median(1, keepdim=True).values for name, table in scores.items()}
-    return Paths(masks, Rows.of_classes(classes), planted.sites, {"method": "mean activation"}, scores)
-
-
-METHODS: dict[str, Method] = {
-    "default": _default,
-    "released": _objective("released"),
-    "variational": _objective("variational"),
-    "variational-noise": _objective("variational-noise"),
-    "literal": _objective("literal"),
-    "concept-path": _objective("concept-path"),
-    "selective, random start": _random_start,
-    "attribute": _attribution(),
-    "attribute, one step": _attribution(steps=1),
-    "attribute, unsigned": _attribution(signed=False),
-    "attribute, logit": _attribution(of="logit"),
-    "attribute, logit, unsigned": _attribution(of="logit", signed=False),
-    "attribute, logit, unsigned, all images": _attribution(of="logit", signed=False, over="all"),
-    "mean activation": _activation,
-}
-"""By name. None is told how many channels are planted."""
+_MOST_REFUSED = 20
 
 
 @dataclass(frozen=True)
 class PlantedBench:
-    """`runs`: one row a network and method; `table`: their means over seeds; `networks`: what was planted."""
+    """`runs`: one row a network and method; `table`: their means over networks; `networks`: what was planted;
+    `refused`: seeds whose network was not fair to judge by, and why."""
 
     runs: Table
     table: Table
     networks: tuple[dict[str, Any], ...]
+    refused: Table
 
 
 def planted_bench(
     kinds: Sequence[Kind] = KINDS,
     classes: int = 10,
-    seeds: Sequence[int] = (0, 1, 2, 3, 4),
+    accepted: int = 5,
     methods: Sequence[str] | None = None,
     *,
+    work: str | os.PathLike[str] | None = None,
+    say: Callable[[str], None] | None = None,
     show_progress: bool | None = None,
 ) -> PlantedBench:
-    """Plant a network of every kind and seed, let every method search it, and score what was found.
+    """Plant networks of every kind, let every method search them, and score what was found.
 
-    A seed whose network is not fair to judge by (`PlantedError`) is left out and warned of. `methods`: names of
-    `METHODS`; default: all.
+    Parameters
+    ----------
+    accepted
+        Networks of each kind. Seeds 0, 1, 2, ... are tried until so many networks were fair to judge by; the others are
+        in `refused`.
+    methods
+        Names of `METHODS`; default: all.
+    work
+        A folder in which every result is kept as soon as it is known, refusals too: the same call goes on with what it
+        finds there, and calls with other kinds, methods or settings may share it.
+    say
+        Is given a line of text for every result as soon as it is known.
 
     Raises
     ------
     SettingError
         If a method or a kind is unknown.
     PlantedError
-        If no network of a kind was fair to judge by.
+        If 20 networks of a kind were refused before `accepted` ones were found.
+    RunError
+        If `work` cannot be used, or holds results of a network that is no longer made from the same seed.
     """
     chosen = list(METHODS) if methods is None else list(methods)
     if unknown := [name for name in chosen if name not in METHODS]:
         raise SettingError(f"no method {unknown[0]!r}; there are {', '.join(METHODS)}")
-    if not chosen or not kinds or not seeds:
-        raise SettingError("give at least one kind, one seed and one method")
+    if not chosen or not kinds or accepted < 1:
+        raise SettingError("give at least one kind, one accepted network and one method")
+    say = say or (lambda line: None)
     rows: list[dict[str, Any]] = []
-    networks = []
-    with progress("planted", len(kinds) * len(seeds) * len(chosen), show_progress) as advance:
+    refused: list[dict[str, Any]] = []
+    networks: list[dict[str, Any]] = []
+    with progress("planted", len(kinds) * accepted * len(chosen), show_progress) as advance:
         for kind in kinds:
-            fair = 0
-            for seed in seeds:
-                try:
-                    planted = plant(kind, classes, seed=seed)
-                except PlantedError as error:
-                    warnings.warn(f"{kind}, seed {seed}, is left out: {error}", stacklevel=2)
-                    advance(len(chosen))
-                    continue
-                fair += 1
-                networks.append(_about(planted))
+            for network in _accepted(kind, classes, accepted, KeptResults(work), refused, say):
+                networks.append(network.about)
                 for name in chosen:
-                    rows.append({"kind": kind, "seed": seed, "method": name, **_run(METHODS[name], planted, seed)})
-                    advance(1, f"{kind}, seed {seed}: {name}")
-            if not fair:
-                raise PlantedError(f"none of the {kind} networks was fair to judge by; give other seeds")
-    return PlantedBench(_runs(rows, classes), _means(rows, classes), tuple(networks))
+                    advance(0, f"{kind}, seed {network.seed}: {name}")
+                    rows.append({"kind": kind, "seed": network.seed, "method": name, **network.judge(name)})
+                    say(_line(rows[-1]))
+                    advance(1)
+    return PlantedBench(_runs(rows, classes), _means(rows, classes), tuple(networks), _refused(refused, classes))
 
 
-def _run(method: Method, planted: Planted, seed: int) -> dict[str, float]:
-    started = time.perf_counter()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FewStepsWarning)
-        paths = method(planted, seed)
-    seconds = time.perf_counter() - started
-    return {**score_paths(paths, planted.truth).summary, "seconds": seconds}  # type: ignore[dict-item]
+def _accepted(
+    kind: Kind,
+    classes: int,
+    wanted: int,
+    kept: KeptResults,
+    refused: list[dict[str, Any]],
+    say: Callable[[str], None],
+) -> Iterator[_Network]:
+    """The first `wanted` networks that are fair to judge by; the others are added to `refused`."""
+    found = 0
+    for seed in range(wanted + _MOST_REFUSED):
+        network = _Network(kind, classes, seed, kept)
+        if "refused" not in network.about:
+            yield network
+            found += 1
+        else:
+            refused.append({"kind": kind, "seed": seed, "reason": network.about["refused"]})
+            say(f"{kind}, seed {seed}, is left out: {refused[-1]['reason']}")
+        if found == wanted:
+            return
+        if seed + 1 - found == _MOST_REFUSED:
+            raise PlantedError(
+                f"{_MOST_REFUSED} {kind} networks of {classes} classes were refused and {found} accepted, the last "
+                f"because {refused[-1]['reason']}"
+            )
+
+
+class _Network:
+    """One planted network, made only where something is to be measured on it that is not kept yet."""
+
+    def __init__(self, kind: Kind, classes: int, seed: int, kept: KeptResults) -> None:
+        self.kind, self.classes, self.seed, self.kept = kind, classes, seed, kept
+        self.part = f"{kind}-{classes}-classes-seed-{seed}"
+        self.asked = {"kind": kind, "classes": classes, "seed": seed, "recipe": RECIPE, **versions()}
+
+    @cached_property
+    def planted(self) -> Planted:
+        return plant(self.kind, self.classes, seed=self.seed)
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """What is known about the network, or `{"refused": why}`."""
+        return self.kept.get_or_make(self.part, "network", self.asked, self._about)
+
+    def _about(self) -> dict[str, Any]:
+        try:
+            return _about(self.planted)
+        except PlantedError as error:
+            return {"refused": str(error)}
+
+    def judge(self, method: str) -> dict[str, Any]:
+        """What a method finds, and the seconds of its search."""
+        asked = {**self.asked, "method": method, "settings": METHODS[method].asked}
+        return self.kept.get_or_make(self.part, method, asked, lambda: self._run(method))
+
+    def _run(self, method: str) -> dict[str, Any]:
+        if (now := fingerprint(self.planted.network)["digest"]) != self.about["network"]:
+            raise RunError(
+                f"{self.kept.root} was begun with another {self.kind} network of seed {self.seed} (digest "
+                f"{self.about['network']}, now {now}); give another work folder"
+            )
+        started = time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FewStepsWarning)
+            paths = METHODS[method].find(self.planted, self.seed)
+        seconds = time.perf_counter() - started
+        return {**score_paths(paths, self.planted.truth).summary, "seconds": seconds}
 
 
 def _about(planted: Planted) -> dict[str, Any]:
     truth = planted.truth
     return {
         **planted.settings,
+        "network": fingerprint(planted.network)["digest"],
         "top1": planted.top1,
         "auroc_of_mean_activation": truth.activity,
         "activity_of_distractors": truth.distractors,
         "planted": {name: int(mask.sum()) for name, mask in truth.paths.masks.items()},
         "judged": {name: int(mask.sum()) for name, mask in truth.judged.items()},
     }
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    figures = "  ".join(f"{name} {row[name]:.3f}" for name in ("auroc", "f1", "precision", "recall", "kept"))
+    return f"{row['kind']:<13}  seed {row['seed']:<3}  {row['method']:<38}  {figures}  {row['seconds']:.1f} s"
 
 
 _MEANINGS = {
@@ -220,4 +214,12 @@ def _means(rows: list[dict[str, Any]], classes: int) -> Table:
         f"Planted channels found, {classes} classes, filter level, means over networks of different seeds",
         {name: tuple(values) for name, values in columns.items()},
         {**_MEANINGS, "networks": "how many", "lowest_auroc": "of the networks"},
+    )
+
+
+def _refused(rows: list[dict[str, Any]], classes: int) -> Table:
+    return Table(
+        f"Planted networks of {classes} classes that were not fair to judge by, and left out",
+        {name: tuple(row[name] for row in rows) for name in ("kind", "seed", "reason")},
+        {"seed": "of the generator", "reason": "the first check that the network failed"},
     )

@@ -13,8 +13,8 @@ SIZE = 8
 def class_images(classes: int, per_class: int, seed: int, part: int) -> TensorDataset:
     """`classes * per_class` images `[1, 8, 8]` with their classes, class after class.
 
-    A class is a smooth random pattern, the same in every `part` (0: to train and search on, 1: to judge on); an image
-    is it, moved by up to a pixel, brighter or darker, with noise.
+    A class is a smooth random pattern, the same in every `part` (0: to train and search on, 1: held out, 2: to check
+    the truth on); an image is it, moved by up to a pixel, brighter or darker, with noise.
     """
     patterns = _patterns(classes, torch.Generator().manual_seed(2 * seed))
     draw = torch.Generator().manual_seed(1_000_003 * (seed + 1) + part)

@@ -26,7 +26,10 @@ from unweave.planted.truth import SHARE, Ablation, Truth, find_truth
 
 _TRAINING_IMAGES = 1000
 _STEPS, _STEPS_PER_CLASS = 50, 2
-_JUDGED_ON = 20
+_JUDGED_ON, _CHECKED_ON = 20, 50
+"""Images of a class that the truth is found on, and that it is checked on."""
+RECIPE = 2
+"""Raised whenever the same settings make another network, or are judged otherwise: kept results are then not used."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,8 @@ def plant(
     images_per_class
         To train and search on, and half as many held out; default: 1,000 in all, at least 20 a class.
     share
-        A channel is planted if removing it changes its class's score by more than this share on images of the class.
+        A channel is planted if removing it changes its class's score by more than this share on images of the class;
+        on other images, drawn for this check alone, it must change it by more than half of that.
     spread
         Standard deviation of the logarithm of channels' mean activations.
 
@@ -107,23 +111,27 @@ def plant(
     with torch.no_grad():
         merged = merge(blocks, trained, images, spread, draw)
         top1 = float((merged.network(held_out.tensors[0]).argmax(1) == held_out.tensors[1]).float().mean())
-    sites, truth = _judged(blocks, merged, search, share)
+    sites, truth = _judged(blocks, merged, search, class_images(classes, _CHECKED_ON, seed, 2), share)
     settings = {"kind": kind, "classes": classes, "seed": seed, "width": width, "share": share, "spread": spread}
     settings |= {"blocks": len(blocks.serves), "channels": blocks.channels, "images_per_class": per_class}
     return Planted(merged.network, search, held_out, sites, truth, top1, settings)
 
 
-def _judged(blocks: Blocks, merged: Merged, data: TensorDataset, share: float) -> tuple[Sites, Truth]:
+def _judged(
+    blocks: Blocks, merged: Merged, data: TensorDataset, others: TensorDataset, share: float
+) -> tuple[Sites, Truth]:
     captured = capture(merged.network, data.tensors[0][:2])
     sites = sites_of(captured, "filter")
-    ablation = Ablation.of(TappedNetwork(captured, sites), sites, labelled(data), _JUDGED_ON)
+    tapped = TappedNetwork(captured, sites)
+    ablation = Ablation.of(tapped, sites, labelled(data), _JUDGED_ON)
+    held_out = Ablation.of(tapped, sites, labelled(others), _CHECKED_ON)
     network = fingerprint(merged.network)
 
     def to_paths(masks: Mapping[str, Tensor]) -> Paths:
         manifest = {"method": "planted", "network": network}
         return Paths(masks, Rows.of_classes(range(blocks.classes)), sites, manifest)
 
-    return sites, find_truth(ablation, reaching(blocks, merged), to_paths, share)
+    return sites, find_truth(ablation, held_out, reaching(blocks, merged), to_paths, share)
 
 
 def reaching(blocks: Blocks, merged: Merged) -> list[np.ndarray]:
