@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from torch.utils.data import TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
-from unweave.errors import PathsError, SettingError
+from unweave.errors import DamagedImageError, PathsError, SettingError
 from unweave.network.sites import find_sites
 from unweave.paths import Paths
+from unweave.pipeline import subject
 from unweave.pipeline.report import report
 
 IMAGE = torch.zeros(1, 3, 8, 8)
@@ -46,6 +47,34 @@ def test_any_name_can_stand_on_the_page(plain, noise, tmp_path):
     assert "<b>a/b</b>" not in text
     for shown in ("&lt;b&gt;a/b&lt;/b&gt; $x$", *names[1:]):
         assert shown in text
+
+
+class Counted(Dataset):
+    """Pictures that are read from somewhere; one of them is damaged."""
+
+    def __init__(self, data):
+        self.data, self.targets, self.reads = data, data.tensors[1].tolist(), []
+
+    def __len__(self):
+        return len(self.data)
+
+    def __getitem__(self, position):
+        self.reads.append(position)
+        if position == 1:
+            raise DamagedImageError("truncated")
+        return self.data[position]
+
+
+def test_pictures_are_read_once_and_the_page_is_the_same(plain, noise, tmp_path, monkeypatch, undrawn):
+    pages, counted = [], Counted(noise)
+    for name in ("with", "without"):
+        data = counted if name == "with" else Counted(noise)
+        pages.append(report(some_paths(plain), plain, data, file=tmp_path / f"{name}.html", show_progress=False))
+        monkeypatch.setattr(subject, "_MOST_REMEMBERED", 0)
+    assert sorted(counted.reads) == list(range(len(noise)))
+    assert len(data.reads) > 2 * len(noise)
+    assert pages[0].read_bytes() == pages[1].read_bytes()
+    assert "1 damaged image left out" in pages[0].read_text()
 
 
 def test_an_interrupted_report_leaves_the_old_file(plain, noise, tmp_path, monkeypatch):

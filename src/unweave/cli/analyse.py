@@ -72,7 +72,7 @@ def analyse(
         with_enough_images,
     )
     from unweave.pipeline.measuring_cost import measuring_cost
-    from unweave.pipeline.subject import Subject, subjects_of_runs
+    from unweave.pipeline.subject import Subject, remembering, subjects_of_runs
     from unweave.runs.folder import RunFolder
 
     folder = RunFolder(run)
@@ -95,7 +95,7 @@ def analyse(
     if spec is not None and any(name in NEEDS_IMAGES for name in names):
         network = inputs.network()
         paths.check(network)
-        images = replace(inputs, strict=strict).images(spec, network, train=False)
+        images = remembering(replace(inputs, strict=strict).images(spec, network, train=False))
     subject = Subject(
         paths,
         network,

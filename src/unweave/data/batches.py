@@ -94,16 +94,22 @@ class BatchReader:
             else:
                 items.append(item)
                 kept.append(position)
+        images = self.stacked(items, kept) if items else None
+        if isinstance(images, Failure):
+            return images
+        return ImageBatch(images, np.asarray(kept, dtype=np.int64), tuple(damaged))
+
+    def stacked(self, items: list[Any], positions: list[int]) -> Tensor | Failure:
+        """The images of `items` (or images), which are at `positions`, as one batch, or why they cannot be one."""
         try:
-            images = self._stacked(items) if items else None
+            return self._stacked(items)
         except UnweaveError as error:
             return Failure.of(reason_of(error), error)
         except Exception as error:  # noqa: BLE001 - a user's collate function may raise anything
-            first = f"{type(self.dataset).__name__} (items {kept[:3]} ...)"
+            first = f"{type(self.dataset).__name__} (items {positions[:3]} ...)"
             return Failure.of(
                 f"a batch of {first} cannot be collated: {type(error).__name__}: {reason_of(error)}", error
             )
-        return ImageBatch(images, np.asarray(kept, dtype=np.int64), tuple(damaged))
 
     def _stacked(self, items: list[Any]) -> Tensor:
         try:

@@ -10,10 +10,20 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler, SequentialSampler
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    TensorDataset,
+    default_collate,
+)
 
 from unweave.data.batches import BatchReader, Damaged, Failure, ImageBatch, read_all
 from unweave.data.labels import Labels, as_labels, class_names_of, labels_of
+from unweave.data.memory import ImageMemory
 from unweave.errors import DamagedImageError, DataError, SettingError
 from unweave.files import digest
 from unweave.randomness import generator
@@ -29,7 +39,8 @@ class LabelledImages:
 
     `labels[i]` is the class of image `i`, or -1 where the image was damaged when its label had to be read from it
     (then `damaged` says why); `class_names[c]`, where known, the name of class `c`. Images are read by `workers`
-    processes; damaged ones are left out and counted, or, if `strict`, refused.
+    processes; damaged ones are left out and counted, or, if `strict`, refused. `memory`, where given, keeps what is
+    read.
     """
 
     dataset: Dataset[Any]
@@ -39,6 +50,7 @@ class LabelledImages:
     workers: int = 0
     strict: bool = False
     damaged: tuple[Damaged, ...] = ()
+    memory: ImageMemory | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -76,6 +88,15 @@ class LabelledImages:
         if batch.damaged or batch.images is None:
             raise _refused(batch.damaged) if batch.damaged else DataError("no images were asked for")
         return batch.images
+
+    def remembering(self, most_bytes: int) -> LabelledImages:
+        """The same images, which are read and preprocessed once as far as they fit into `most_bytes`: for several
+        measures of the same images. Random transforms, if any, are then drawn once an image. Nothing is kept of a
+        `TensorDataset`, which is in memory, nor where a collate function makes batches of its own."""
+        own_batches = self.collate not in (None, default_collate)
+        if self.memory is not None or own_batches or isinstance(self.dataset, TensorDataset):
+            return self
+        return replace(self, memory=ImageMemory(most_bytes))
 
     def intact(self, count: int) -> np.ndarray:
         """Positions, ascending, of up to `count` images that can be read, evenly spread; in place of an image that
@@ -115,7 +136,11 @@ class LabelledImages:
         DataError
             If an item fails, a worker process dies, or the data are strict and an image is damaged.
         """
-        for batch in read_all(BatchReader(self.dataset, self.collate), plan, self.workers, seed):
+        if self.memory is not None:
+            found = self.memory.batches(self.dataset, plan, self.workers, seed)
+        else:
+            found = read_all(BatchReader(self.dataset, self.collate), plan, self.workers, seed)
+        for batch in found:
             self._check_strict(batch)
             yield batch
 
@@ -132,6 +157,8 @@ class LabelledImages:
         }
 
     def _read(self, positions: Sequence[int] | np.ndarray) -> ImageBatch:
+        if self.memory is not None:
+            return next(self.memory.batches(self.dataset, [np.asarray(positions)]))
         found = BatchReader(self.dataset, self.collate)[positions]
         if isinstance(found, Failure):
             raise found.raised()

@@ -22,7 +22,7 @@ from unweave.network.shared_copy import unwrapped
 from unweave.paths import Paths
 from unweave.pipeline.groups import Groups
 from unweave.pipeline.report_sections import Measuring, sections_of
-from unweave.pipeline.subject import others_asked
+from unweave.pipeline.subject import others_asked, remembering
 from unweave.runs.folder import RunFolder
 from unweave.tables import Table
 
@@ -102,7 +102,7 @@ def report(
     if network is None or data is None:
         raise SettingError("a report needs the network and labelled images: report(paths, network, data), or --data")
     class_rows(paths, "a report")
-    images = labelled(data, labels)
+    images = remembering(labelled(data, labels))
     options: dict[str, Any] = {"device": device, "show_progress": show_progress}
     asked = others_asked(len(paths), len(images)) if others is None else others
     measuring = Measuring(network, images, mosaics, asked, seed or 0, groups, options)

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import nn
 
 from unweave.analysis.accuracy import accuracy
@@ -18,9 +19,11 @@ from unweave.errors import DataError, SettingError
 from unweave.paths import Paths
 from unweave.pipeline.inputs import recorded_inputs
 from unweave.runs.folder import RunFolder
+from unweave.search.reference import available_memory
 from unweave.tables import Table
 
 _MOST_ASKED = 2_000_000
+_MOST_REMEMBERED = 2 << 30
 
 
 def others_asked(rows: int, images: int) -> int | None:
@@ -29,6 +32,12 @@ def others_asked(rows: int, images: int) -> int | None:
     A thousand rows asked about fifty thousand images each, with their random masks, would take weeks.
     """
     return None if rows * images <= _MOST_ASKED else max(100, _MOST_ASKED // rows)
+
+
+def remembering(images: LabelledImages) -> LabelledImages:
+    """The images, kept from one measure to the next in at most 2 GiB, and a part of what memory is free: to read large
+    pictures and make them small takes longer than most measures of them."""
+    return images.remembering(min(_MOST_REMEMBERED, available_memory(torch.device("cpu")) // 2))
 
 
 @dataclass(frozen=True)
