@@ -37,6 +37,16 @@ def test_similarities_across_runs_are_those_worked_out_by_hand():
     assert table["told_apart"] == (True,)
 
 
+def test_chance_is_what_random_masks_of_the_same_sizes_share():
+    """Shares 1/2 and 3/4, 1/2 and 1/2, 1/4 and 1/2."""
+    table = stability([FIRST, SECOND]).per_site
+    expected = np.mean([(3 / 8) / (5 / 4 - 3 / 8), (1 / 4) / (3 / 4), (1 / 8) / (3 / 4 - 1 / 8)])
+    assert table["expected_by_chance"] == pytest.approx((expected,))
+    assert table.summary["expected_by_chance"] == pytest.approx(expected)
+    empty = run_of("0000", "1111")
+    assert stability([empty, empty]).per_site["expected_by_chance"] == (1.0,)
+
+
 def test_classes_have_their_nearest_other():
     table = stability([FIRST, SECOND]).classes
     assert table["self_similarity"] == pytest.approx((2 / 3, 1, 1 / 2))

@@ -40,6 +40,8 @@ def stability(runs: Sequence[Paths], *, draws: int = DRAWS, seed: int = 0) -> St
     compare different runs, so that they differ in nothing but the class. `margin = mean over classes of self_c -
     other_c`; its interval (95 %) is that of a bootstrap over classes. Similarity between classes says something only
     where the interval is above 0: elsewhere two classes differ no more than one class from itself.
+    `expected_by_chance` is the `self_c` of independent random masks of the same sizes, `ab / (a + b - ab)` for shares
+    `a`, `b` of the channels: a class that is told apart may still keep little more than chance from seed to seed.
 
     Parameters
     ----------
@@ -52,9 +54,10 @@ def stability(runs: Sequence[Paths], *, draws: int = DRAWS, seed: int = 0) -> St
     -------
     Stability
         `per_site`: `site`, `channels`, `self_similarity`, `self_lowest`, `self_highest` (of a class),
-        `other_similarity`, `margin`, `margin_low`, `margin_high`, `told_apart` (whether `margin_low` is above 0; never
-        for fewer than three classes, which have no interval). `classes`: `class`, `name`, `self_similarity`,
-        `other_similarity`, `margin`, `nearest` (the most similar other class), `nearest_similarity`, means over sites.
+        `expected_by_chance`, `other_similarity`, `margin`, `margin_low`, `margin_high`, `told_apart` (whether
+        `margin_low` is above 0; never for fewer than three classes, which have no interval). `classes`: `class`,
+        `name`, `self_similarity`, `other_similarity`, `margin`, `nearest` (the most similar other class),
+        `nearest_similarity`, means over sites.
 
     Raises
     ------
@@ -69,7 +72,9 @@ def stability(runs: Sequence[Paths], *, draws: int = DRAWS, seed: int = 0) -> St
     first = runs[0]
     picks = generator("bootstrap", seed).integers(len(first), size=(draws, len(first))) if len(first) > 2 else None
     sites = [_Site.of([run.masks[name] for run in runs], picks) for name in first.sites.names]
-    whole = _Site.from_pairs(np.mean([site.across for site in sites], 0), picks)
+    whole = _Site.from_pairs(
+        np.mean([site.across for site in sites], 0), float(np.mean([site.chance for site in sites])), picks
+    )
     return Stability(_per_site(runs, sites, whole), _classes(first, whole, len(runs)))
 
 
@@ -92,9 +97,11 @@ def _check(runs: Sequence[Paths]) -> None:
 @dataclass(frozen=True, eq=False)
 class _Site:
     """`across` `[rows, rows]`: the mean over pairs of different runs of the similarity of row i of one to row j of the
-    other. `interval`: of the margin; NaN for fewer than three rows."""
+    other. `chance`: the similarity of a row to itself if masks were random. `interval`: of the margin; NaN for fewer
+    than three rows."""
 
     across: np.ndarray
+    chance: float
     own: np.ndarray
     other: np.ndarray
     interval: tuple[float, float]
@@ -103,17 +110,18 @@ class _Site:
     def of(cls, masks: Sequence[Tensor], picks: np.ndarray | None) -> _Site:
         pairs = list(itertools.combinations(masks, 2))
         across = np.mean([_between(a, b) for a, b in pairs], 0)
-        return cls.from_pairs((across + across.T) / 2, picks)
+        chance = float(np.mean([_by_chance(a, b) for a, b in pairs]))
+        return cls.from_pairs((across + across.T) / 2, chance, picks)
 
     @classmethod
-    def from_pairs(cls, across: np.ndarray, picks: np.ndarray | None) -> _Site:
+    def from_pairs(cls, across: np.ndarray, chance: float, picks: np.ndarray | None) -> _Site:
         own = np.diag(across).copy()
         other = (across.sum(1) - own) / (len(own) - 1)
         low, high = float("nan"), float("nan")
         if picks is not None:
             tail = (1 - _LEVEL) / 2
             low, high = np.quantile((own - other)[picks].mean(1), (tail, 1 - tail)).tolist()
-        return cls(across, own, other, (low, high))
+        return cls(across, chance, own, other, (low, high))
 
     @property
     def margin(self) -> float:
@@ -128,6 +136,13 @@ def _between(first: Tensor, second: Tensor) -> np.ndarray:
     return np.asarray((both / either.clamp_min(1)).where(either > 0, 1.0).double().numpy())
 
 
+def _by_chance(first: Tensor, second: Tensor) -> float:
+    """What random masks of the sizes of row i of `first` and of `second` share, mean over rows."""
+    a, b = first.double().mean(1), second.double().mean(1)
+    either = a + b - a * b
+    return float((a * b / either.clamp_min(1e-12)).where(either > 0, 1.0).mean())
+
+
 def _per_site(runs: Sequence[Paths], sites: Sequence[_Site], whole: _Site) -> Table:
     told_apart = [site.interval[0] > 0 for site in sites]
     paths = runs[0]
@@ -139,6 +154,7 @@ def _per_site(runs: Sequence[Paths], sites: Sequence[_Site], whole: _Site) -> Ta
             "self_similarity": tuple(float(site.own.mean()) for site in sites),
             "self_lowest": tuple(float(site.own.min()) for site in sites),
             "self_highest": tuple(float(site.own.max()) for site in sites),
+            "expected_by_chance": tuple(site.chance for site in sites),
             "other_similarity": tuple(float(site.other.mean()) for site in sites),
             "margin": tuple(site.margin for site in sites),
             "margin_low": tuple(site.interval[0] for site in sites),
@@ -148,6 +164,7 @@ def _per_site(runs: Sequence[Paths], sites: Sequence[_Site], whole: _Site) -> Ta
         meanings={
             "self_similarity": "Jaccard similarity of a class in one run to itself in another, mean over classes",
             "self_lowest": "of the class that changes most",
+            "expected_by_chance": "self_similarity of random masks of the same sizes",
             "other_similarity": "of a class in one run to other classes in another",
             "margin": "self_similarity - other_similarity",
             "margin_low": "lower end of its interval, 95 %, bootstrap over classes",
@@ -155,6 +172,7 @@ def _per_site(runs: Sequence[Paths], sites: Sequence[_Site], whole: _Site) -> Ta
         },
         summary={
             "self_similarity": float(whole.own.mean()),
+            "expected_by_chance": whole.chance,
             "other_similarity": float(whole.other.mean()),
             "margin": whole.margin,
             "margin_low": whole.interval[0],

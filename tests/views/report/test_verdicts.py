@@ -25,9 +25,15 @@ def specificity(own=(0.9, 0.9), false=(0.1, 0.1), random=(0.5, 0.5)):
     return Table("", columns, {}, summary)
 
 
-def stable(told):
-    columns = {"site": tuple(map(str, range(len(told)))), "told_apart": told}
-    table = Table("", columns, {}, {"self_similarity": 0.88, "other_similarity": 0.83})
+def stable(told, own=0.88, chance=0.5):
+    columns = {
+        "site": tuple(map(str, range(len(told)))),
+        "told_apart": told,
+        "self_similarity": own if isinstance(own, tuple) else (own,) * len(told),
+        "expected_by_chance": (chance,) * len(told),
+    }
+    summary = {"self_similarity": 0.88, "other_similarity": 0.83, "expected_by_chance": chance}
+    table = Table("", columns, {}, summary)
     return Stability(table, table)
 
 
@@ -53,6 +59,24 @@ def test_masks_beat_random_ones_class_by_class(random, answer):
 @pytest.mark.parametrize(("told", "answer"), [((True, True), "yes"), ((True, False), "partly"), ((False, False), "no")])
 def test_seeds_are_compared_site_by_site(told, answer):
     assert answers(specificity(), stability=stable(told))[3] == answer
+
+
+@pytest.mark.parametrize(
+    ("own", "chance", "answer"),
+    [(0.76, 0.5, "yes"), (0.74, 0.5, "no"), (0.56, 0.1, "yes"), (0.4, 0.1, "no"), ((0.9, 0.4), 0.5, "partly")],
+)
+def test_a_class_that_is_told_apart_but_keeps_little_from_seed_to_seed_does_not_stay_the_same(own, chance, answer):
+    line = verdicts(specificity(), 0.5, stable((True, True), own, chance))[3]
+    assert line.answer == answer
+    assert f"midway from random masks to the same mask (on average {(1 + chance) / 2:.2f})" in line.reason
+
+
+def test_both_must_hold_at_the_same_site():
+    line = verdicts(specificity(), 0.5, stable((True, False), (0.4, 0.9)))[3]
+    assert line.answer == "no"
+    assert "At 1 of 2 sites" in line.reason
+    assert "at 1 a class is at least midway" in line.reason
+    assert "both hold at 0" in line.reason
 
 
 def test_without_other_seeds_the_fourth_line_says_what_to_type():

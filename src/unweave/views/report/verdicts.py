@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from unweave.analysis.stability import Stability
 from unweave.tables import Table
 
@@ -93,17 +95,28 @@ def _stays(stability: Stability | None) -> Verdict:
             "Search once more with another --seed and give that run with --against: without it, nobody knows whether "
             "two classes differ more than one class from itself.",
         )
-    told = stability.per_site["told_apart"]
-    count = sum(map(bool, told))
-    summary = stability.per_site.summary
+    table, summary = stability.per_site, stability.per_site.summary
+    told = list(map(bool, table["told_apart"]))
+    levels = [midway(chance) for chance in table["expected_by_chance"]]
+    alike = [own >= level for own, level in zip(table["self_similarity"], levels, strict=True)]
+    count = sum(map(all, zip(told, alike, strict=True)))
     answer: Answer = "yes" if count == len(told) else "partly" if count else "no"
     return Verdict(
         question,
         answer,
-        f"At {count} of {len(told)} sites classes differ clearly more from each other than from themselves under "
-        f"another seed (similarity to itself {_number(summary['self_similarity']):.2f}, to other classes "
-        f"{_number(summary['other_similarity']):.2f}, means over sites).",
+        f"Similarity of a class to itself under another seed {_number(summary['self_similarity']):.2f}, to other "
+        f"classes {_number(summary['other_similarity']):.2f}, of random masks of its sizes to each other "
+        f"{_number(summary['expected_by_chance']):.2f}, means over sites. At {sum(told)} of {len(told)} sites classes "
+        f"differ clearly more from each other than from themselves; at {sum(alike)} a class is at least midway from "
+        f"random masks to the same mask (on average {np.mean(levels):.2f}); both hold at {count}, and a yes needs both "
+        "at every site.",
     )
+
+
+def midway(chance: float) -> float:
+    """The similarity halfway from what random masks share to 1: below it, more of what could stay the same under
+    another seed changes than stays."""
+    return (1 + chance) / 2
 
 
 def _compared(ahead: float) -> Answer:
