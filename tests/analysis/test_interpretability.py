@@ -41,6 +41,16 @@ def test_both_readings_agree_where_all_accuracies_are_one():
     assert first > 0
 
 
+def test_where_all_similarities_are_equal_the_score_still_varies_with_accuracies():
+    """Every two of three rows share one of three channels."""
+    table = interpretability(rows_of("1100", "0110", "1010", names=["a", "b", "c"]), accuracies(1.0, 1.0, 0.4))
+    assert table.summary["variance_of_similarities"] == pytest.approx(0)
+    weights = [1.0, 0.4, 0.4]
+    expected = sum((w - 0.6) ** 2 for w in weights) / 3 / 9
+    assert table.summary["interpretability"] == pytest.approx(expected)
+    assert interpretability(PATHS, accuracies(1, 1, 1)).summary["variance_of_similarities"] > 0
+
+
 def test_classes_without_images_are_named_and_left_out():
     paths = rows_of("1100", "1000", "1011", "1111", names=["a", "b", "c", "d"])
     table = interpretability(paths, accuracies(1.0, 0.5, 0.8, math.nan, names=("a", "b", "c", "d")))

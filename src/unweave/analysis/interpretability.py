@@ -25,6 +25,9 @@ def interpretability(paths: Paths, accuracies: Table) -> Table:
     read as the mean of `M` alone (reading `similarities`), it also grows with how far accuracies are from 1, by
     `(mean of a a M - mean of M)^2`. Source: preprint section 4, Eq. 10 to 12.
 
+    By either reading the score varies with accuracies alone: where all `M` are equal to `m`, it is `m^2` times the
+    variance of `a_i a_j`. The summary's `variance_of_similarities`, of `M`, does not.
+
     The score depends on how many channels are kept: `M` cannot spread where nearly all are, or nearly none. Compare
     networks searched in the same way, and at similar usage.
 
@@ -37,7 +40,8 @@ def interpretability(paths: Paths, accuracies: Table) -> Table:
     -------
     Table
         One row per reading: `mu_of`, `score`, `mu`; the summary has `interpretability` (the score by reading
-        `products`), `classes`, the means of `M` and `a`, and the `standard_deviation` of the products.
+        `products`), `classes`, the means of `M` and `a`, the `standard_deviation` of the products, and
+        `variance_of_similarities`.
 
     Raises
     ------
@@ -77,6 +81,7 @@ def interpretability(paths: Paths, accuracies: Table) -> Table:
             "mean_similarity": means["similarities"],
             "mean_accuracy": float(known[usable].mean()),
             "standard_deviation": float(products.std()),
+            "variance_of_similarities": float(similarities.var()),
         },
     )
 
