@@ -156,7 +156,8 @@ def _similarities(name: str, methods: dict[str, dict[str, Any]]) -> Figure | Non
         return None
     rows = -(-len(there) // 4)
     columns = min(4, len(there))
-    figure = Figure(figsize=(2.9 * columns + 0.4, 2.5 * rows + 1.3), layout="constrained")
+    # One method alone would leave no room for the title and the legend side by side.
+    figure = Figure(figsize=(max(6.6, 2.9 * columns + 0.4), 2.5 * rows + 1.3), layout="constrained")
     places = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for axes in places.flat[len(there) :]:
         axes.axis("off")
