@@ -141,6 +141,60 @@ def test_every_measure_of_classes_leaves_its_tables_and_figures(unweave, run, tm
     assert "x" * 300 in found["tables"]["accuracy"]["columns"]["name"]
 
 
+def test_images_that_excite_the_channels_of_a_row_are_shown(unweave, run):
+    folder = _run_of_five(run)
+    paths = Paths.load(RunFolder(folder).paths_file)
+    site = paths.sites.names[0]
+    ran = unweave("analyse", folder, "--measure", "exciting", "--row", "三", "--row", "4", "--channels", "2", "--json")
+    assert ran.status == 0, ran.err
+    table = json.loads(ran.out)["tables"]["exciting"]["columns"]
+    shown = list(dict.fromkeys(zip(table["row"], table["site"], table["channel"], strict=True)))
+    last = paths.sites.names[-1]
+    assert shown == [(row, last, c) for row in ("三", "four $") for c, _ in paths[row].top(last, 2)]
+    assert table["rank"] == [1, 2, 3, 4, 5, 6] * 4
+    assert table["kept"] == [score > 0 for score in table["score"]]
+    assert table["activation"][:6] == sorted(table["activation"][:6], reverse=True)
+    digits = Digits(train=False)
+    assert table["label"] == [digits.classes[int(digits.targets[position])] for position in table["position"]]
+    assert {file.name for file in (folder / "figures").glob("*.png")} == {"exciting_3.png", "exciting_4.png"}
+    again = unweave("analyse", folder, "--measure", "exciting", "--row", "one/1", "--site", site, "--json")
+    columns = json.loads(again.out)["tables"]["exciting"]["columns"]
+    assert set(columns["site"]) == {site}
+    assert len(set(columns["channel"])) == min(5, paths.sites[0].channels)
+
+
+def test_mosaics_are_pictured_by_their_number(unweave, run):
+    folder = _run_of_five(run)
+    chosen = ("--mosaic", "3", "--mosaic", "7", "--mosaic", "3")
+    ran = unweave("analyse", folder, "--measure", "feature_maps", *chosen, "--json")
+    assert ran.status == 0, ran.err
+    assert set(json.loads(ran.out)["tables"]["feature_maps"]["columns"]["mosaic"]) == {3, 7}
+    assert {file.name for file in (folder / "figures").glob("*.png")} == {"feature_maps_3.png", "feature_maps_7.png"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("usage", "--row", "三"), "--row is for --measure exciting, which is not measured here"),
+        (("usage", "--site", "s"), "--site is for --measure exciting"),
+        (("usage", "--channels", "3"), "--channels is for --measure exciting"),
+        (("usage", "--mosaic", "0"), "--mosaic is for --measure feature_maps, which is not measured here"),
+        (("usage", "--groups", "cifar10"), "--groups is for --measure clusters, which is not measured here"),
+        (("exciting",), "exciting shows what excites the channels of a row: name it with --row NAME"),
+        (("exciting", "--row", "nine"), "no row 'nine'; closest: "),
+        (("exciting", "--row", "9"), "no row '9'; closest: "),
+        (("exciting", "--row", "三", "--site", "nowhere"), "no site 'nowhere'; closest: "),
+        (("exciting", "--row", "三", "--channels", "0"), "--channels must be at least 1, found 0"),
+    ],
+)
+def test_options_that_no_measure_uses_or_that_name_nothing_are_refused(unweave, run, options, message):
+    folder = _run_of_five(run)
+    ran = unweave("analyse", folder, "--measure", *options)
+    assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert message in ran.err
+    assert not (folder / "tables").exists()
+
+
 def test_runs_of_other_networks_are_compared_by_the_name_of_their_folders(unweave, run):
     first, second = _run_of_five(run), _run_of_five(run, "second", 1)
     RunFolder(second).write_inputs(json.loads(RunFolder(first).inputs_file.read_text()))
@@ -162,6 +216,7 @@ def test_runs_of_other_networks_are_compared_by_the_name_of_their_folders(unweav
         ("hit_rate", "hit_rate compares at least 4 rows, there are 2"),
         ("clusters", "clusters compares at least 3 rows, there are 2"),
         ("keep_curve", "ranks channels by their scores, which these paths do not have"),
+        ("exciting", "name it with --row NAME"),
         ("stability", "stability compares runs of other seeds: give them with --against RUN"),
     ],
 )

@@ -14,6 +14,7 @@ from unweave.paths import Rows
 from unweave.tables import Table
 from unweave.views.cluster_plots import plot_clusters, plot_interpretability
 from unweave.views.control_plots import plot_ablation, plot_keep_curve, plot_stability
+from unweave.views.exciting_plots import plot_exciting
 from unweave.views.misjudgement_plots import plot_misjudgements
 from unweave.views.mosaic_plots import as_picture, highlighted, plot_feature_maps, plot_hit_rate
 from unweave.views.plots import plot_similarity, plot_similarity_matrix
@@ -31,6 +32,25 @@ def runs():
     from unweave.paths import Paths
 
     return [PATHS, *(Paths({**r.masks, last: PATHS.masks[last]}, ROWS, SITES, r.manifest) for r in others)]
+
+
+def excited():
+    """Two channels of one row, and one of another."""
+    columns = {
+        "row": (NAMES[4], NAMES[4], NAMES[4], NAMES[0]),
+        "site": ("a/relu:0",) * 4,
+        "channel": (3, 3, 1, 0),
+        "score": (0.5, 0.5, -0.2, 9.0),
+        "kept": (True, True, False, True),
+        "position": (7, 2, 7, 2),
+        "label": (NAMES[4], NAMES[2], NAMES[4], NAMES[0]),
+        "activation": (0.25, 0.125, 0.0, 1.0),
+    }
+    return Table("", columns, {})
+
+
+def exciting():
+    return plot_exciting(excited(), NAMES[4], {2: torch.rand(1, 4, 4), 7: torch.rand(3, 4, 4)})
 
 
 def hits():
@@ -81,6 +101,7 @@ def networks():
 FIGURES = {
     "hit_rate": lambda: plot_hit_rate(hits()),
     "feature_maps": lambda: plot_feature_maps(maps()),
+    "exciting": exciting,
     "ablation": lambda: plot_ablation(ablations()),
     "keep_curve": lambda: plot_keep_curve(curves()),
     "stability": lambda: plot_stability(stability(runs())),
@@ -185,3 +206,13 @@ def test_every_figure_of_similarity_has_the_line_of_a_class_s_similarity_to_itse
     bare = plot_misjudgements(misjudged()), plot_clusters(cluster(PATHS)), plot_similarity_matrix(similarity(PATHS))
     for figure in bare:
         assert "give runs of other seeds" in figure.get_supxlabel().replace("\n", " ")
+
+
+def test_a_line_is_a_channel_of_the_row_with_the_images_that_excite_it():
+    axes = np.array(exciting().axes).reshape(2, 2)
+    assert [one.get_ylabel() for one in axes[:, 0]] == [
+        "channel 3\na/relu:0\nscore 0.50",
+        "channel 1\na/relu:0\nscore -0.20, not kept",
+    ]
+    assert [[len(one.images) for one in line] for line in axes] == [[1, 1], [1, 0]]
+    assert axes[0, 0].get_xlabel() == f"…{NAMES[4][-13:]}\n0.25"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,12 @@ from unweave.cli.options import DATA_HELP, Device, DryRun, Json, Strict
 from unweave.cli.output import print_json, print_line, print_table, say_beforehand
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from unweave.data.labelled import LabelledImages
+    from unweave.paths import Paths
+    from unweave.pipeline.inputs import Inputs
+    from unweave.pipeline.subject import Measured
     from unweave.tables import Table
 
 
@@ -22,8 +28,8 @@ def analyse(
         list[str] | None,
         typer.Option(
             help="accuracy, specificity, ablation, keep_curve, stability, usage, similarity, clusters, "
-            "interpretability, compare_interpretability, hit_rate, feature_maps, misjudgements, filter_states or "
-            "embedding; may be repeated. Default: all that apply."
+            "interpretability, compare_interpretability, hit_rate, feature_maps, exciting, misjudgements, "
+            "filter_states or embedding; may be repeated. Default: all that apply."
         ),
     ] = None,
     data: Annotated[
@@ -47,6 +53,22 @@ def analyse(
         str | None,
         typer.Option(help="WordNet's is_a pairs (lines of parent and child id) to compare the clusters with."),
     ] = None,
+    row: Annotated[
+        list[str] | None,
+        typer.Option(help="For exciting: a row by its name or class index; may be repeated.", metavar="NAME"),
+    ] = None,
+    site: Annotated[
+        list[str] | None, typer.Option(help="For exciting: a site; may be repeated. Default: the last one.")
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(help="For exciting: how many channels of a row at each site. Default: 5.")
+    ] = None,
+    mosaic: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="For feature_maps: a mosaic by its number; may be repeated. Default: 0 and 1.", min=0, max=99_999
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of controls and mosaics. Default: the run's.")] = None,
     strict: Strict = False,
     device: Device = None,
@@ -59,12 +81,14 @@ def analyse(
     """
     from unweave.paths import Paths
     from unweave.pipeline.decoupled import refuse_training
+    from unweave.pipeline.exciting import excited_of
     from unweave.pipeline.groups import distances_of, groups_of
     from unweave.pipeline.inputs import recorded_inputs
     from unweave.pipeline.measures import (
         NEEDS_IMAGES,
         applicable,
         check_measures,
+        check_options,
         check_places,
         check_rows,
         draw_elbow,
@@ -72,7 +96,7 @@ def analyse(
         with_enough_images,
     )
     from unweave.pipeline.measuring_cost import measuring_cost
-    from unweave.pipeline.subject import Subject, remembering, subjects_of_runs
+    from unweave.pipeline.subject import MOSAICS_SHOWN, Subject, subjects_of_runs
     from unweave.runs.folder import RunFolder
 
     folder = RunFolder(run)
@@ -84,18 +108,19 @@ def analyse(
     spec = data or inputs.validation
     others = [Paths.load(RunFolder(other).finished_paths()) for other in against or ()]
     compared = list(beside or ())
-    names = measure or applicable(paths, images=spec is not None, against=len(others), beside=len(compared))
+    excited = excited_of(row, site, channels, paths)
+    there: dict[str, Any] = {"against": len(others), "beside": len(compared), "excited": excited}
+    names = measure or applicable(paths, images=spec is not None, **there)
     check_measures(names)
-    check_rows(names, paths, against=len(others), beside=len(compared))
+    options = {"row": row, "site": site, "channels": channels, "mosaic": mosaic}
+    check_options(names, {**options, "groups": groups, "hierarchy": hierarchy, "beside": beside})
+    check_rows(names, paths, **there)
     given = groups_of(groups, paths)
     apart = distances_of(hierarchy, paths, inputs.classes_file) if hierarchy is not None else None
     if not dry_run:
         check_places(folder)
-    network = images = None
-    if spec is not None and any(name in NEEDS_IMAGES for name in names):
-        network = inputs.network()
-        paths.check(network)
-        images = remembering(replace(inputs, strict=strict).images(spec, network, train=False))
+    needed = any(name in NEEDS_IMAGES for name in names)
+    network, images = _opened(replace(inputs, strict=strict), spec if needed else None, paths)
     subject = Subject(
         paths,
         network,
@@ -107,6 +132,8 @@ def analyse(
         distances=apart,
         name=folder.root.resolve().name,
         beside=subjects_of_runs(compared, folder.root, strict=strict, device=device),
+        mosaics=tuple(dict.fromkeys(mosaic or MOSAICS_SHOWN)),
+        excited=excited,
     )
     if measure is None:
         names = with_enough_images(names, subject)
@@ -122,12 +149,27 @@ def analyse(
         tables = {name: table.as_dict() for one in measured for name, table in one.tables.items()}
         print_json({"tables": tables, "files": files})
         return
-    for one in measured:
-        if one.printed:
-            _print(next(iter(one.tables.values())))
+    _show(measured)
     if measure is None and spec is None and paths.rows.kind == "class":
         print_line("accuracy, specificity and others need images: unweave analyse RUN --data DATA")
     print_line(f"{len(files)} files written below {folder.root}")
+
+
+def _opened(inputs: Inputs, spec: str | None, paths: Paths) -> tuple[nn.Module | None, LabelledImages | None]:
+    """The network and the images of `spec`, where any are needed."""
+    from unweave.pipeline.subject import remembering
+
+    if spec is None:
+        return None, None
+    network = inputs.network()
+    paths.check(network)
+    return network, remembering(inputs.images(spec, network, train=False))
+
+
+def _show(measured: list[Measured]) -> None:
+    for one in measured:
+        if one.printed:
+            _print(next(iter(one.tables.values())))
 
 
 def _print(table: Table, most: int = 25) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from unweave.analysis.accuracy import accuracy_histogram
@@ -15,7 +15,8 @@ from unweave.analysis.usage import usage
 from unweave.errors import PathsError, SettingError
 from unweave.paths import Paths
 from unweave.pipeline import studies
-from unweave.pipeline.subject import Measured, Subject, others_asked
+from unweave.pipeline.exciting import measure_exciting
+from unweave.pipeline.subject import Excited, Measured, Subject, others_asked
 from unweave.runs.folder import RunFolder
 from unweave.tables import Table
 
@@ -109,14 +110,20 @@ MEASURES: dict[str, Callable[[Subject, RunFolder], Measured]] = {
     "compare_interpretability": studies.measure_compare_interpretability,
     "hit_rate": studies.measure_hit_rate,
     "feature_maps": studies.measure_feature_maps,
+    "exciting": measure_exciting,
     "misjudgements": studies.measure_misjudgements,
     "filter_states": _filter_states,
     "embedding": _embedding,
 }
 NEEDS_IMAGES = (
     *("accuracy", "specificity", "ablation", "keep_curve"),
-    *("interpretability", "compare_interpretability", "hit_rate", "feature_maps", "misjudgements"),
+    *("interpretability", "compare_interpretability", "hit_rate", "feature_maps", "exciting", "misjudgements"),
 )
+_OPTIONS = {
+    **dict.fromkeys(("row", "site", "channels"), "exciting"),
+    **{"mosaic": "feature_maps", "groups": "clusters", "hierarchy": "clusters", "beside": "compare_interpretability"},
+}
+"""Options of the command line that one measure alone uses."""
 LEAST_ROWS = {
     **{"similarity": 2, "stability": 2, "filter_states": 2},
     **{"clusters": 3, "interpretability": 3, "compare_interpretability": 3, "misjudgements": 3},
@@ -137,9 +144,24 @@ def check_measures(names: Sequence[str]) -> None:
         raise SettingError(f"no measure {unknown[0]!r}; there are {', '.join(MEASURES)}")
 
 
-def check_rows(names: Sequence[str], paths: Paths, *, against: int = 0, beside: int = 0) -> None:
+def check_options(names: Sequence[str], given: Mapping[str, object]) -> None:
+    """Refuse options that none of the measures `names` uses, before any work; `given`: values by option, None or empty
+    where it was not given.
+
+    Raises
+    ------
+    SettingError
+    """
+    for option, measure in _OPTIONS.items():
+        if given.get(option) not in (None, [], ()) and measure not in names:
+            raise SettingError(f"--{option} is for --measure {measure}, which is not measured here")
+
+
+def check_rows(
+    names: Sequence[str], paths: Paths, *, against: int = 0, beside: int = 0, excited: Excited | None = None
+) -> None:
     """Refuse measures that the rows of `paths` are not for, before any work; `against`: runs to compare with, `beside`:
-    runs of other networks.
+    runs of other networks, `excited`: the channels that are asked for.
 
     Raises
     ------
@@ -148,8 +170,6 @@ def check_rows(names: Sequence[str], paths: Paths, *, against: int = 0, beside: 
     SettingError
         If runs of other seeds or networks are needed and not there, or there and not needed.
     """
-    if beside and "compare_interpretability" not in names:
-        raise SettingError("--beside is for --measure compare_interpretability, which is not measured here")
     for name in names:
         if name in NEEDS_IMAGES:
             class_rows(paths, name)
@@ -157,6 +177,8 @@ def check_rows(names: Sequence[str], paths: Paths, *, against: int = 0, beside: 
             classes_of_inputs(paths)
         if name == "keep_curve":
             check_scores(paths)
+        if name == "exciting" and excited is None:
+            raise SettingError("exciting shows what excites the channels of a row: name it with --row NAME")
         if name == "stability" and not against:
             raise SettingError("stability compares runs of other seeds: give them with --against RUN")
         if name == "compare_interpretability" and not beside:
@@ -167,9 +189,11 @@ def check_rows(names: Sequence[str], paths: Paths, *, against: int = 0, beside: 
             raise PathsError(f"{name} compares at least {LEAST_ROWS[name]} rows, there are {len(paths)}")
 
 
-def applicable(paths: Paths, *, images: bool, against: int = 0, beside: int = 0) -> list[str]:
-    """The measures that can be taken of `paths`, with images to measure on or without, and `against` runs to compare
-    with, `beside` runs of other networks."""
+def applicable(
+    paths: Paths, *, images: bool, against: int = 0, beside: int = 0, excited: Excited | None = None
+) -> list[str]:
+    """The measures that can be taken of `paths`, with images to measure on or without, `against` runs to compare with,
+    `beside` runs of other networks, and `excited` channels that are asked for."""
     rows = paths.rows
     inputs, classes = rows.kind == "input", len({label for label in rows.labels if label >= 0})
     single = all(len(members) == 1 for members in rows.members)
@@ -183,6 +207,7 @@ def applicable(paths: Paths, *, images: bool, against: int = 0, beside: int = 0)
         **dict.fromkeys(NEEDS_IMAGES, with_images),
         "keep_curve": with_images and paths.scores is not None,
         "compare_interpretability": with_images and beside > 0,
+        "exciting": with_images and excited is not None,
         "misjudgements": with_images and single,
         **dict.fromkeys(("hit_rate", "feature_maps"), with_images and not shared),
     }
@@ -218,7 +243,7 @@ def check_places(folder: RunFolder) -> None:
 def run_measures(names: Sequence[str], subject: Subject, folder: RunFolder) -> list[Measured]:
     """Compute the measures called `names` and keep their tables and figures in `folder`."""
     check_measures(names)
-    check_rows(names, subject.paths, against=len(subject.against), beside=len(subject.beside))
+    check_rows(names, subject.paths, against=len(subject.against), beside=len(subject.beside), excited=subject.excited)
     for name in set(names) & set(NEEDS_IMAGES):
         subject.network_and_images(name)
     return [MEASURES[name](subject, folder) for name in names]

@@ -45,6 +45,7 @@ def forward_passes(names: Sequence[str], paths: Paths, images: LabelledImages) -
     whole network, through every row and through every row's random masks. Ablation: each row's own images and some
     others, through three masks with three fillings; the keep curve: through three masks of each size. Hit rate: each
     mosaic through the rows of its four classes. Misjudgements: the images of all rows through the whole network.
+    Exciting: all images through the whole network.
     """
     passes = 0
     own = [len(row.own(images)) for row in class_rows(paths, "measuring")] if set(names) & _OF_CLASSES else []
@@ -56,6 +57,8 @@ def forward_passes(names: Sequence[str], paths: Paths, images: LabelledImages) -
         passes += 3 * len(SHARES) * _asked(own, images, OTHERS) + len(images)
     if "hit_rate" in names:
         passes += 4 * MOSAICS
+    if "exciting" in names:
+        passes += len(images)
     if "misjudgements" in names:
         passes += sum(own)
     if "specificity" in names:

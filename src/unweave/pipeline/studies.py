@@ -38,15 +38,17 @@ def measure_hit_rate(subject: Subject, folder: RunFolder) -> Measured:
 
 
 def measure_feature_maps(subject: Subject, folder: RunFolder) -> Measured:
-    """What sites look at in the first two mosaics."""
+    """What sites look at in the mosaics that are asked for."""
     from unweave.views.mosaic_plots import plot_feature_maps
     from unweave.views.style import save_figure
 
     network, images = subject.network_and_images("feature_maps")
-    result = feature_maps(network, subject.paths, images, seed=subject.seed, device=subject.device)
+    result = feature_maps(
+        network, subject.paths, images, chosen=subject.mosaics, seed=subject.seed, device=subject.device
+    )
     files = []
-    for number in range(len(result)):
-        files += save_figure(plot_feature_maps(result, number), folder.figure(f"feature_maps_{number}"))
+    for place, number in enumerate(dict.fromkeys(result.hits["mosaic"])):
+        files += save_figure(plot_feature_maps(result, place), folder.figure(f"feature_maps_{number}"))
     tables, written = _kept(folder, files, feature_maps=result.hits)
     return Measured("feature_maps", tables, written, printed=False)
 

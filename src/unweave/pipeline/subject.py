@@ -22,6 +22,7 @@ from unweave.runs.folder import RunFolder
 from unweave.search.reference import available_memory
 from unweave.tables import Table
 
+MOSAICS_SHOWN = (0, 1)
 _MOST_ASKED = 2_000_000
 _MOST_REMEMBERED = 2 << 30
 
@@ -41,10 +42,21 @@ def remembering(images: LabelledImages) -> LabelledImages:
 
 
 @dataclass(frozen=True)
+class Excited:
+    """Whose channels are shown with the images that excite them: the `channels` with the highest scores of each of
+    `rows` (positions), at each of `sites` (names)."""
+
+    rows: tuple[int, ...]
+    sites: tuple[str, ...]
+    channels: int
+
+
+@dataclass(frozen=True)
 class Subject:
     """What is measured: paths, and, where a measure needs them, their network and images, runs of other seeds
     (`against`), groups of the rows, `[rows, rows]` distances in a known hierarchy, and, by name, what is measured of
-    other networks (`beside`); `name` is its own among them."""
+    other networks (`beside`); `name` is its own among them. `mosaics`: numbers of those that are pictured; `excited`:
+    the channels whose images are."""
 
     paths: Paths
     network: nn.Module | None
@@ -57,6 +69,8 @@ class Subject:
     distances: np.ndarray | None = None
     name: str = "this network"
     beside: Mapping[str, Subject] = field(default_factory=dict)
+    mosaics: Sequence[int] = MOSAICS_SHOWN
+    excited: Excited | None = None
 
     def network_and_images(self, measure: str) -> tuple[nn.Module, LabelledImages]:
         """Both, or the reason why not."""
