@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unweave.data.augmentation import AUGMENTATIONS, augment, augment_batch
+from unweave.data.augmentation import AUGMENTATIONS, augment, augment_batch, augment_batch_as, augment_mildly
 
 
 @pytest.fixture
@@ -14,8 +14,34 @@ def picture():
     return torch.rand(3, 40, 36)
 
 
-def test_augmentations_are_none_and_published():
-    assert AUGMENTATIONS == ("none", "published")
+def test_augmentations_are_none_published_and_mild():
+    assert AUGMENTATIONS == ("none", "published", "mild")
+    batch, keys = torch.rand(3, 3, 8, 8), [(0,), (1,), (2,)]
+    assert torch.equal(augment_batch_as("none", batch, keys), batch)
+    assert torch.equal(augment_batch_as("published", batch, keys), augment_batch(batch, keys))
+    mild = torch.stack([augment_mildly(image, *key) for image, key in zip(batch, keys, strict=True)])
+    assert torch.equal(augment_batch_as("mild", batch, keys), mild)
+
+
+def test_half_of_the_images_stay_as_they_are_when_augmented_mildly(picture):
+    same = [torch.equal(augment_mildly(picture, key), picture) for key in range(400)]
+    assert 150 < sum(same) < 250
+
+
+def test_mild_crops_show_at_least_two_fifths_of_the_picture_half_of_them_flipped():
+    columns = torch.arange(100.0).expand(1, 100, 100)  # every pixel says which column it was
+    changed = [found[0, 50] for key in range(400) if not torch.equal(found := augment_mildly(columns, key), columns)]
+    widths = torch.stack([row.max() - row.min() + 1 for row in changed])
+    flipped = sum(bool(row[0] > row[-1]) for row in changed)
+    assert (widths >= 100 * 0.4**0.5 - 3).all()
+    assert widths.min() < 70
+    assert widths.max() > 95
+    assert 0.35 < flipped / len(changed) < 0.65
+
+
+def test_mild_augmentation_belongs_to_its_key(picture):
+    assert torch.equal(augment_mildly(picture, 4, 5), augment_mildly(picture, 4, 5))
+    assert len({augment_mildly(picture, key).sum().item() for key in range(20)}) > 5
 
 
 @given(st.integers(2, 20), st.integers(2, 20), st.integers(0, 1000))

@@ -83,3 +83,25 @@ def test_nothing_given_is_selective_from_attribution():
 def test_settings_that_contradict_each_other_are_refused(given, message):
     with pytest.raises(SettingError, match=message):
         Settings(**given)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"objective": "released", "beta": 0.1}, "keep= needs the objective 'selective' by name, found 'released'"),
+        ({"objective": Selective(1.0)}, "keep= needs the objective 'selective' by name"),
+        ({"beta": 1.0}, "beta has no part in it"),
+        ({"start": "random"}, "start has no part in it"),
+        ({"rate": 0.2}, "rate has no part in it"),
+    ],
+)
+def test_a_told_size_goes_with_nothing_else_that_would_decide_it(settings, message):
+    with pytest.raises(SettingError, match=message):
+        Settings(keep=0.5, **settings)
+
+
+def test_a_told_size_is_recorded_and_leaves_penalty_and_reconstruction_out():
+    told = Settings(keep=0.5)
+    assert told.record()["keep"] == 0.5
+    assert told.objective_with(told.beta) == Selective(0.0, reconstruction=False)
+    assert "keep" not in Settings().record()

@@ -10,6 +10,7 @@ from tests.search.interrupted import ELBOW, Countdown, SmallSearches, Stopped
 from unweave.errors import RunError
 from unweave.runs.checkpoints import FolderCheckpoints
 from unweave.runs.folder import RunFolder
+from unweave.search.elimination import Elimination
 from unweave.search.objectives import objective_named
 from unweave.search.plan import Plan
 from unweave.search.solver import Solver
@@ -23,6 +24,8 @@ VARIANTS = {
     "batches of fewer rows": {"rows_per_batch": 2, "keep_activations": True},
     "noise": {"objective": "variational-noise", "keep_activations": True},
     "augmented": {"augment": "published"},
+    "told size": {"objective": "selective", "beta": None, "keep": 0.5, "keep_activations": True},
+    "told size, not kept": {"objective": "selective", "beta": None, "keep": 0.5, "augment": "mild", "batch": 2},
     "groups": {"groups": {"low": [0, 1]}, "classes": [2], "against": [2, 0, 3], "keep_activations": True},
     "elbow": {**ELBOW, "keep_activations": True},
     "elbow in shards, not kept": {**ELBOW, "classes_per_shard": 2, "keep_activations": False, "batch": 16},
@@ -44,7 +47,8 @@ def scratched():
 def steps(monkeypatch):
     """Counts steps of the search, and stops it before one."""
     countdown = Countdown()
-    monkeypatch.setattr(Solver, "step", countdown.wrapped(Solver.step))
+    for kind in (Solver, Elimination):
+        monkeypatch.setattr(kind, "step", countdown.wrapped(kind.step))
     return countdown
 
 

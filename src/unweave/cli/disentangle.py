@@ -75,7 +75,12 @@ def disentangle(
     no_reconstruction: Annotated[
         bool, typer.Option("--no-reconstruction", help="Leave the reconstruction out (an ablation; needs --beta).")
     ] = False,
-    augment: Annotated[str, typer.Option(help="none or published (random resized crops and flips).")] = "none",
+    augment: Annotated[
+        str,
+        typer.Option(
+            help="none, published (random resized crops and flips) or mild (larger crops of half of the images)."
+        ),
+    ] = "none",
     weights: Weights = None,
     preprocess: Preprocess = None,
     size: Size = None,

@@ -18,21 +18,23 @@ from unweave.search.reference import Reference, observe
 from unweave.search.solver import Batch, Solver, membership
 from unweave.search.start import Start
 
+CHOICE_IMAGES = 100
+"""Images of a row that a choice looks at, and as many others."""
 REOPENED = 0.4
-"""Channels that a pass may open again, as a share of those by which it makes a row smaller."""
+"""Channels that a choice may open again, as a share of those by which it makes a row smaller."""
 
 
 class Elimination(Solver):
-    """Starts with every channel open; after every pass, each row closes as many as the plan's `keep` wants by then.
+    """Starts with every channel open; a choice closes as many of a row's channels as the plan's `keep` wants by then.
 
-    In a pass, each image's margin `m = z_c - logsumexp_{k != c} z_k` and its derivatives by all gates are taken with
-    the row's channels as they are; `close_channels` then chooses on the linear model of them. Scores say when: below 0
-    for closed channels, the first ones lowest; above 0 for open ones, by how much their closing would cost.
+    A choice looks at about `CHOICE_IMAGES` images of the row and as many others, those since the last one. Each image's
+    margin `m = z_c - logsumexp_{k != c} z_k` and its derivatives by all gates are taken with the row's channels as they
+    are; `close_channels` then chooses on the linear model of them. Scores say when: below 0 for closed channels, the
+    first ones lowest; above 0 for open ones, by how much their closing would cost.
     """
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
-        assert self.plan.keep is not None
         self.channels = sum(site.channels for site in self.sites)
         self._seen: dict[int, list[tuple[Tensor, Tensor, Tensor]]] = {}
         self._batches = np.zeros(len(self.plan.targets), dtype=np.int64)
@@ -51,20 +53,28 @@ class Elimination(Solver):
     ) -> None:
         super().run_pass(number, first, after_batch)
         for row in list(self._seen):  # rows whose last images are damaged
-            self._eliminate(row, number)
+            self._choose(row, number + 1)
+        self._batches[:] = 0
 
     def step(self, batch: Batch, reference: Reference, number: int) -> Tensor:
-        """Take the margins and their derivatives; close channels of the rows whose images of this pass are all seen.
-        Returns the mean class loss."""
+        """Take the margins and their derivatives; choose where a row has seen enough. Returns the mean class loss."""
         margins, slopes = self._slopes(batch, reference)
         own = self._own(batch)
         sizes = [len(images) for _, images in batch]
         for (row, _), *part in zip(batch, *(torch.split(t, sizes) for t in (margins, slopes, own)), strict=True):
             self._seen.setdefault(row, []).append((part[0], part[1], part[2]))
+            before = self._choices_made(row)
             self._batches[row] += 1
-            if self._batches[row] == -(-len(self.images[row]) // self.plan.batch):
-                self._eliminate(row, number)
+            if (made := self._choices_made(row)) > before:
+                self._choose(row, number + made)
         return MarginModel(margins, slopes, own).loss(margins[:, None])[0]
+
+    def _choices_made(self, row: int) -> float:
+        """In this pass, by the row's mini-batches so far, as a share of those of the pass."""
+        images, batch = len(self.images[row]), self.plan.batch
+        batches = -(-images // batch)
+        choices = min(batches, max(1, round(images / CHOICE_IMAGES)))
+        return float(int(self._batches[row]) * choices // batches) / choices
 
     def _slopes(self, batch: Batch, reference: Reference) -> tuple[Tensor, Tensor]:
         """`[images]` margins and `[images, channels of all sites]` their derivatives by the image's own gates."""
@@ -81,29 +91,29 @@ class Elimination(Solver):
             raise NumericError("the derivatives of the class scores by the gates contain NaN or infinity")
         return margins.detach(), slopes
 
-    def _eliminate(self, row: int, number: int) -> None:
+    def _choose(self, row: int, done: float) -> None:
+        """Close channels of a row, `done` passes being over."""
         margins, slopes, own = (torch.cat(parts) for parts in zip(*self._seen.pop(row), strict=True))
-        self._batches[row] = 0
         if not own.any():
             return  # a row without intact images stays whole
         scores = torch.cat([table[row] for table in self.scores])
         open_ = scores > 0
-        keep = self._kept_after(number)
+        keep = self._kept_after(done)
         reopen = round(REOPENED * max(0, int(open_.sum()) - keep))
         found = close_channels(MarginModel(margins, slopes, own), open_, keep, reopen)
         self._write(row, scores, found)
         self.steps[row] += 1
 
-    def _kept_after(self, number: int) -> int:
-        """Channels that are open after pass `number`: from all to `keep` in equal steps."""
+    def _kept_after(self, done: float) -> int:
+        """Channels that are open after so many passes: from all to `keep` in equal steps."""
         assert self.plan.keep is not None
-        share = 1 - (1 - self.plan.keep) * (number + 1) / self.plan.passes
+        share = 1 - (1 - self.plan.keep) * done / self.plan.passes
         return max(1, round(share * self.channels))
 
     def _write(self, row: int, scores: Tensor, found: Closed) -> None:
         """Scores of a row: closed channels stay in the order in which they went."""
         scores = torch.where(found.open, 1.0, scores)
-        most = self.channels - self._kept_after(self.plan.passes - 1) + 1
+        most = self.channels - self._kept_after(self.plan.passes) + 1
         for place, channel in enumerate(found.order):
             gone = self.channels - int(found.open.sum()) - len(found.order) + place
             scores[channel] = gone / most - 1
@@ -124,9 +134,9 @@ class Elimination(Solver):
         super().restore(state)
         self._batches = np.array(state["batches"], dtype=np.int64)
         self._seen = {}
-        for row in np.flatnonzero(self._batches):
+        for row in (row for row in range(len(self._batches)) if f"own.{row:06d}" in state):
             tables = [torch.from_numpy(state[f"{name}.{row:06d}"]).to(self.device) for name in _SEEN]
-            self._seen[int(row)] = [(tables[0], tables[1], tables[2])]
+            self._seen[row] = [(tables[0], tables[1], tables[2])]
 
 
 _SEEN = ("margins", "slopes", "own")

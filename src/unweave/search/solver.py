@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from unweave.data.augmentation import augment_batch
+from unweave.data.augmentation import augment_batch_as
 from unweave.data.labelled import LabelledImages
 from unweave.errors import NumericError
 from unweave.network.tapping import Multiplier, TappedNetwork
@@ -155,8 +155,8 @@ class Solver:
     def _observe(self, batch: Batch, positions: np.ndarray, images: Tensor | None, number: int) -> Reference | None:
         if images is None:
             return None
-        if self.plan.augment == "published":
-            images = augment_batch(images, self._keys(batch, number))
+        if self.plan.augment != "none":
+            images = augment_batch_as(self.plan.augment, images, self._keys(batch, number))
         reference = self._referred(images)
         if self.store is not None:
             self.store.put(positions, reference)

@@ -1,0 +1,156 @@
+"""What smaller sub-architectures cost: `selective` at told sizes, one-against-rest, beside the whole network.
+
+    python -m benchmarks.sizes resnet56 --work work/sizes --seeds 0 1 2
+
+Each seed is one search down to the smallest size; larger sizes are the masks that it went through (a channel belongs to
+the size at which it had not been closed yet for good). Searched on training images, measured on the 1,000 test images.
+What is finished stays in `--work`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import unweave as uw
+from benchmarks.common import keep, user_networks
+from benchmarks.images import PREPROCESSING, data_of
+from benchmarks.studies import paired
+from unweave.analysis.class_rows import class_rows
+from unweave.analysis.predictions import Predictor, image_batches
+from unweave.data.labelled import LabelledImages
+from unweave.paths import Paths
+
+
+def cut(paths: Paths, share: float) -> Paths:
+    """The `share` of all channels with the highest scores, for every row."""
+    assert paths.scores is not None
+    names = paths.sites.names
+    scores = torch.cat([paths.scores[name] for name in names], 1)
+    ranks = scores.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+    masks = torch.split(ranks < round(share * scores.shape[1]), [site.channels for site in paths.sites], 1)
+    return Paths(dict(zip(names, masks, strict=True)), paths.rows, paths.sites, paths.manifest)
+
+
+def calls(network: Any, paths: Paths, images: LabelledImages) -> tuple[np.ndarray, np.ndarray]:
+    """`[rows, images]` twice, whether each row calls an image by its class: through its mask, and the whole network."""
+    rows, predictor = class_rows(paths, "this"), Predictor.of(network, paths)
+    through, whole = [], []
+    for _, batch in image_batches(images, range(len(images))):
+        original = predictor.original(batch)
+        whole.append(np.stack([row.called(original) for row in rows]))
+        through.append(np.stack([row.called(predictor.through(n, batch)) for n, row in enumerate(rows)]))
+    return np.concatenate(through, 1), np.concatenate(whole, 1)
+
+
+def judged(called: np.ndarray, own: np.ndarray) -> dict[str, Any]:
+    """Own-class share, false accepts and balanced accuracy, means over rows; balanced of each row."""
+    accepted = (called & own).sum(1) / own.sum(1)
+    false = (called & ~own).sum(1) / (~own).sum(1)
+    balanced = (accepted + 1 - false) / 2
+    found = {"own": accepted.mean(), "false_accepts": false.mean(), "balanced": balanced.mean()}
+    return {**{k: float(v) for k, v in found.items()}, "worst": float(balanced.min()), "rows": balanced.tolist()}
+
+
+def difference(through: np.ndarray, whole: np.ndarray, own: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Balanced accuracy through the masks less that of the whole network, with its 95 % interval over images."""
+    change = through.astype(float) - whole
+    weights = np.where(own, 1 / own.sum(1, keepdims=True), -1 / (~own).sum(1, keepdims=True))
+    return paired((weights * change).sum(0) / (2 * len(own)), labels)
+
+
+def one_seed(network: Any, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """A search and what its sizes do."""
+    search, test = data_of(arguments.network)
+    folder = arguments.work / f"{arguments.network}_{arguments.limit}_{arguments.passes}_{arguments.augment}_{seed}"
+    wall, processor = time.perf_counter(), time.process_time()
+    paths = uw.disentangle(
+        network,
+        search,
+        keep=arguments.shares[-1],
+        limit_per_class=arguments.limit,
+        passes=arguments.passes,
+        augment=arguments.augment,
+        seed=seed,
+        run=folder,
+    )
+    seconds = {"seconds": time.perf_counter() - wall, "processor_seconds": time.process_time() - processor}
+    own = np.stack([np.isin(test.labels, members) for members in paths.rows.members])
+    sizes = []
+    for share in arguments.shares:
+        part = cut(paths, share)
+        through, whole = calls(network, part, test)
+        compared = difference(through, whole, own, test.labels)
+        usage = [float(mask.float().mean()) for mask in part.masks.values()]
+        sizes.append(
+            {
+                "channels": share,
+                "mean_of_sites": float(np.mean(usage)),
+                **judged(through, own),
+                "difference": compared,
+                "usage": usage,
+            }
+        )
+        print(f"seed {seed}, {share:.0%}: balanced {sizes[-1]['balanced']:.4f}, {compared}", flush=True)
+    return {"seed": seed, "search": seconds, "choices": max(paths.manifest["steps"]), "sizes": sizes} | {
+        "whole": judged(whole, own),
+        "random": judged(calls(network, cut(paths, arguments.shares[-1]).random_control(1000 + seed), test)[0], own),
+    }
+
+
+def over_seeds(runs: list[dict[str, Any]], shares: list[float]) -> list[dict[str, Any]]:
+    """Each size's means over seeds, with the values."""
+    found = []
+    for place, share in enumerate(shares):
+        same = [run["sizes"][place] for run in runs]
+        line: dict[str, Any] = {"channels": share}
+        for name in ("mean_of_sites", "own", "false_accepts", "balanced", "worst"):
+            line[name] = {"mean": float(np.mean([one[name] for one in same])), "values": [one[name] for one in same]}
+        changes = [one["difference"] for one in same]
+        line["against_whole_network"] = {k: float(np.mean([c[k] for c in changes])) for k in ("difference",)} | {
+            "each_seed": changes
+        }
+        found.append(line)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("network", choices=sorted(PREPROCESSING))
+    parser.add_argument("--work", type=Path, default=Path("work/sizes"), help="where the run folders are")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--limit", type=int, default=500, help="search images a class")
+    parser.add_argument("--passes", type=int, default=20)
+    parser.add_argument("--augment", default="mild")
+    parser.add_argument("--shares", nargs="+", type=float, default=[0.9, 0.8, 0.75, 0.7, 0.65, 0.6])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--search-only", action="store_true", help="leave the result unwritten (other seeds elsewhere)")
+    arguments = parser.parse_args()
+    arguments.shares.sort(reverse=True)
+    torch.set_num_threads(arguments.threads)
+    network = getattr(user_networks(), arguments.network)()
+    runs = [one_seed(network, seed, arguments) for seed in arguments.seeds]
+    if arguments.search_only:
+        return
+    keep(
+        f"sizes_{arguments.network}",
+        {
+            "network": arguments.network,
+            "settings": {"search_images_per_class": arguments.limit, "passes": arguments.passes}
+            | {"augment": arguments.augment, "choices": runs[0]["choices"]},
+            "measured_on": "the 1,000 test images of CIFAR-10",
+            "whole_network": runs[0]["whole"],
+            "sizes": over_seeds(runs, arguments.shares),
+            "random_mask_of_the_smallest_size": [run["random"] for run in runs],
+            "raw": runs,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
