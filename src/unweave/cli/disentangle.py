@@ -175,7 +175,9 @@ def _show(paths: Paths, run: RunFolder, figures: list[Path], *, json: bool) -> N
     if json:
         usage = dict(zip(paths.sites.names, kept.tolist(), strict=True))
         files = [str(file) for file in (run.paths_file, run.inputs_file, *figures)]
-        print_json({"rows": list(paths.rows.names), "beta": float(used["beta"]), "usage": usage, "files": files})
+        told = paths.manifest["settings"].get("keep")
+        size = {"beta": float(used["beta"])} if told is None else {"keep": told}
+        print_json({"rows": list(paths.rows.names), **size, "usage": usage, "files": files})
         return
     rows = zip(paths.sites.names, (site.channels for site in paths.sites), map(percent, kept), strict=True)
     print_table(
