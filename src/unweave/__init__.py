@@ -22,6 +22,7 @@ _WHERE = {
     "disentangle": "unweave.search.disentangle",
     "embedding": "unweave.analysis.embedding",
     "exciting_images": "unweave.analysis.exciting",
+    "extract": "unweave.surgery.extract",
     "feature_maps": "unweave.analysis.feature_maps",
     "filter_states": "unweave.analysis.states",
     "find_sites": "unweave.network.sites",

@@ -37,6 +37,10 @@ class RowError(PathsError, LookupError):
     """A `Paths` object has no such row."""
 
 
+class ExtractionError(UnweaveError, RuntimeError):
+    """No smaller network can be made of these paths, or the one that was made is not equal."""
+
+
 class MismatchError(UnweaveError, ValueError):
     """A file belongs to another network than the one given."""
 

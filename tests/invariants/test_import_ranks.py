@@ -12,9 +12,9 @@ ROOT = Path(unweave.__file__).parent
 RANKS = (
     {"errors", "files", "randomness", "progress", "estimates", "tables", "versions"},
     {"network", "data", "engine"},
-    {"paths", "runs"},
+    {"paths", "runs", "slicing"},
     {"zoo", "search", "decoupling", "planted"},
-    {"analysis"},
+    {"analysis", "surgery"},
     {"views"},
     {"pipeline"},
     {"cli"},

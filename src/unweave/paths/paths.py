@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -138,6 +140,18 @@ class Paths:
         masks = {name: mask[index] for name, mask in self.masks.items()}
         scores = {name: score[index] for name, score in self.scores.items()} if self.scores is not None else None
         return Paths(masks, self.rows.take(positions), self.sites, self.manifest, scores)
+
+    def any(self) -> Paths:
+        """One row: the union of all rows.
+
+        Raises
+        ------
+        PathsError
+            If there are no rows.
+        """
+        if len(self) == 0:
+            raise PathsError("there are no rows to unite")
+        return functools.reduce(operator.or_, self)
 
     def __and__(self, other: Paths) -> Paths:
         return self._combined(other, "intersection", "&", torch.logical_and)

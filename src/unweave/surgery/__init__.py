@@ -1,0 +1,1 @@
+"""From paths to a network that is really smaller."""
