@@ -31,6 +31,7 @@ _WHERE = {
     "interpretability": "unweave.analysis.interpretability",
     "keep_curve": "unweave.analysis.keep_curve",
     "load_decoupled": "unweave.decoupling.format",
+    "load_extracted": "unweave.surgery.file",
     "report": "unweave.pipeline.report",
     "misjudgements": "unweave.analysis.misjudgements",
     "plant": "unweave.planted.planting",

@@ -35,6 +35,7 @@ from unweave.search.attribute import attribute as attribute
 from unweave.search.disentangle import disentangle as disentangle
 from unweave.search.route import route as route
 from unweave.surgery.extract import extract as extract
+from unweave.surgery.file import load_extracted as load_extracted
 from unweave.tables import Table as Table
 
 __version__: str

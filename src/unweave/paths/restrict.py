@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from unweave.errors import DataError, PathsError
 from unweave.network.capture import capture
+from unweave.network.graph import NetworkGraph
 from unweave.network.tapping import Multiplier, TappedNetwork
 from unweave.paths.paths import Paths
 
@@ -78,5 +79,9 @@ def restrict(network: nn.Module, paths: Paths, *, check: bool = True) -> Restric
         paths.check(network)
     sites = paths.sites
     example = torch.zeros((2, *sites.image_shape), dtype=getattr(torch, sites.dtype))
-    captured = capture(network, example, sites.logits)
-    return RestrictedNetwork(TappedNetwork(captured, sites), paths).to(captured.device)
+    return restricted(capture(network, example, sites.logits), paths)
+
+
+def restricted(captured: NetworkGraph, paths: Paths) -> RestrictedNetwork:
+    """As `restrict`, of a network that was captured and checked already."""
+    return RestrictedNetwork(TappedNetwork(captured, paths.sites), paths).to(captured.device)

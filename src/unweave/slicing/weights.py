@@ -22,11 +22,6 @@ def sliced(tensor: Tensor, dim: int, order: Sequence[int], fill: float = 0.0) ->
 
 
 def rounded_up(order: Sequence[int], multiple: int, most: int) -> tuple[int, ...]:
-    """`order` with fillers at its end, so that its length is a multiple of `multiple`, or `most` (or more, as it was)."""
+    """`order` with fillers at its end: its length is then a multiple of `multiple`, or `most`."""
     length = min(-(-len(order) // multiple) * multiple, most)
     return (*order, *[FILLER] * (length - len(order)))
-
-
-def meaningful(order: Sequence[int]) -> int:
-    """How many of `order` are no fillers."""
-    return sum(channel != FILLER for channel in order)

@@ -13,7 +13,7 @@ from unweave.network.capture import capture
 from unweave.network.folding import fold_batch_norms
 from unweave.network.graph import NetworkGraph
 from unweave.paths.paths import Paths
-from unweave.paths.restrict import restrict
+from unweave.paths.restrict import restricted
 from unweave.surgery.checking import check_equal
 from unweave.surgery.extracted import Description, ExtractedNetwork, name_tensors, relu_in_place
 from unweave.surgery.flow import Flow
@@ -79,7 +79,7 @@ def extract(
         captured = capture(network, example, paths.sites.logits)
         chosen = _checked_classes(classes, captured.classes)
         small, description = _cut(captured, paths, chosen, multiple, {name for name, _ in network.named_parameters()})
-        difference = check_equal(small, restrict(network, paths, check=False), example.to(captured.device), chosen)
+        difference = check_equal(small, restricted(captured, paths), example.to(captured.device), chosen)
     return _described(small, description, difference)
 
 

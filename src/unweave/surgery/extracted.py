@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -92,6 +93,18 @@ class ExtractedNetwork(fx.GraphModule):
     def row(self) -> str:
         """The row of the paths that it was made of."""
         return self.description.row
+
+    def save(self, file: str | Path) -> Path:
+        """Write a `.safetensors` file (read by `unweave.load_extracted`) or an `.onnx` file, as the name ends.
+
+        Raises
+        ------
+        SettingError, ExtractionError, MissingExtraError, RunError
+            If the name ends otherwise, it cannot be written in this form, ONNX is not installed, there is no room.
+        """
+        from unweave.surgery.file import save_extracted
+
+        return save_extracted(self, file)
 
 
 def relu_in_place(graph: fx.Graph) -> None:

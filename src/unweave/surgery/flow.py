@@ -45,9 +45,7 @@ class Flow:
 
     @staticmethod
     def _is_value(node: fx.Node) -> bool:
-        return node.op in ("placeholder", "call_function") and isinstance(
-            node.meta.get("val"), Tensor | tuple | list
-        )
+        return node.op in ("placeholder", "call_function") and isinstance(node.meta.get("val"), Tensor | tuple | list)
 
     def follows(self, node: object) -> bool:
         """Whether `node` is a value that images have a part in."""

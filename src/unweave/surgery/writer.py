@@ -12,7 +12,7 @@ from torch import Tensor, fx
 
 from unweave.errors import ExtractionError
 from unweave.slicing.channels import Channels, positions
-from unweave.slicing.weights import FILLER, meaningful, rounded_up
+from unweave.slicing.weights import FILLER, rounded_up
 
 if TYPE_CHECKING:
     from unweave.surgery.flow import Flow
@@ -99,9 +99,9 @@ class Writer:
         return Held(value, dim, tuple(range(count)))
 
     def rounded(self, wanted: Tensor) -> tuple[int, ...]:
-        """The order of channels to compute: those `wanted`, and fillers up to a multiple of `round_to`. Class scores are
-        computed in the order that they are returned in."""
-        if self._current is self.flow.marked.output and len(wanted) > 1:
+        """The order of channels to compute: those `wanted`, and fillers up to a multiple of `round_to`. Class scores
+        are computed in the order that they are returned in."""
+        if self._current is self.flow.marked.output:
             return tuple(one for one in self._classes if wanted[one])
         return rounded_up(positions(wanted), self.round_to, len(wanted))
 
@@ -231,8 +231,3 @@ class Writer:
             return self._size(source, dim)
         args, kwargs = fx.map_arg((node.args, node.kwargs), self.argument)
         return self.copy(node, args, kwargs)
-
-
-def fillers(order: Sequence[int]) -> int:
-    """How many of `order` are fillers."""
-    return len(order) - meaningful(order)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 aten = torch.ops.aten
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Operand:
     """One side: `dim` is where it has the result's channels, None where one number serves all of them."""
 
@@ -151,7 +151,8 @@ def _order(left: _Operand, right: _Operand, writer: Writer, wanted: Tensor) -> t
 def _added_in_place(
     node: fx.Node, left: _Operand, right: _Operand, writer: Writer, order: tuple[int, ...]
 ) -> fx.Node | None:
-    """A sum of two values of one shape, written as one that holds all of `order` and what the other adds to it."""
+    """A sum of two values of one shape that hold other channels, written as one of them in `order` (zeros where it
+    holds none), to which the other is added where it belongs."""
     if operation_name(node) != "add" or len(node.args) > 2 or node.kwargs.get("alpha", 1) != 1:
         return None
     if not (_followed(left, writer) and _followed(right, writer)):
@@ -160,23 +161,24 @@ def _added_in_place(
     same = writer.flow.shape(both[0]) == writer.flow.shape(both[1]) and (
         both[0].meta["val"].dtype == both[1].meta["val"].dtype
     )
-    real = [one for one in order if one != FILLER]
-    for whole, part in ((left, right), (right, left)):
-        missing = [one for one in real if one not in set(_kept(part, writer))]
-        complete = set(real) <= set(_kept(whole, writer))
-        if not same or not missing or not complete or not bool((part.channels.value[missing] == 0).all()):
-            continue
-        assert isinstance(whole.value, fx.Node)
-        assert isinstance(part.value, fx.Node)
-        assert whole.dim is not None
-        assert part.dim is not None
-        base = writer.place(whole.value, whole.dim, order)
-        there = [place for place, one in enumerate(order) if one != FILLER and one not in set(missing)]
-        if not there:
-            return base
-        values = writer.place(part.value, part.dim, [order[place] for place in there])
-        return writer.call(aten.index_add.default, base, whole.dim, writer.index(there), values)
-    return None
+    held = {one: set(_kept(one, writer)) for one in (left, right)}
+    real = {channel for channel in order if channel != FILLER}
+    whole, part = sorted((left, right), key=lambda one: len(real & held[one]), reverse=True)
+    missing = sorted(real - held[part])
+    if not same or not missing or not bool((part.channels.value[missing] == 0).all()):
+        return None
+    base = _written_in_full(whole, writer, order)
+    there = [place for place, channel in enumerate(order) if channel in real and channel in held[part]]
+    if not there:
+        return base
+    values = _written_in_full(part, writer, tuple(order[place] for place in there))
+    return writer.call(aten.index_add.default, base, whole.dim, writer.index(there), values)
+
+
+def _written_in_full(one: _Operand, writer: Writer, order: tuple[int, ...]) -> fx.Node:
+    assert isinstance(one.value, fx.Node)
+    assert one.dim is not None
+    return writer.place(one.value, one.dim, order)
 
 
 def _written(one: _Operand, writer: Writer, order: tuple[int, ...]) -> object:
@@ -185,7 +187,11 @@ def _written(one: _Operand, writer: Writer, order: tuple[int, ...]) -> object:
         return one.value
     static = writer.flow.static.get(one.value)
     if static is not None:
-        return writer.argument(one.value) if one.dim is None else writer.attribute(sliced(static, one.dim, order, 1.0), one.value)
+        return (
+            writer.argument(one.value)
+            if one.dim is None
+            else writer.attribute(sliced(static, one.dim, order, 1.0), one.value)
+        )
     if one.dim is None:
         return writer.argument(one.value)
     real = [channel for channel in order if channel != FILLER]

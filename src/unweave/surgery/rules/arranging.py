@@ -148,13 +148,13 @@ class Slice(Channelwise):
 def _places(node: fx.Node, source: fx.Node, flow: Flow) -> tuple[int, range]:
     """The dimension that is sliced, and the places that are taken."""
     if node.target is operator.getitem:
-        split, part = node.args
-        assert isinstance(split, fx.Node)
-        given = split.args[2] if len(split.args) > 2 else split.kwargs.get("dim", 0)
-        dim = int(given) % len(flow.shape(source))  # type: ignore[call-overload]
+        split: Any = node.args[0]
+        part: Any = node.args[1]
+        given: Any = split.args[2] if len(split.args) > 2 else split.kwargs.get("dim", 0)
+        dim = given % len(flow.shape(source))
         sizes = [int(value.shape[dim]) for value in split.meta["val"]]
-        begin = sum(sizes[: int(part)])  # type: ignore[arg-type]
-        return dim, range(begin, begin + sizes[int(part)])  # type: ignore[arg-type]
+        begin = sum(sizes[:part])
+        return dim, range(begin, begin + sizes[part])
     values: list[Any] = [*node.args[1:], *(0, None, None, 1)[len(node.args) - 1 :]]
     if operation_name(node) == "narrow":
         values = [node.args[1], node.args[2], node.args[2] + node.args[3], 1]  # type: ignore[operator]
@@ -200,8 +200,8 @@ class Reduction(Position):
         found = super().channels(node, flow)
         if operation_name(node) in ("mean", "amax", "amin"):
             return found
-        return found.only(found.value == 0) if operation_name(node) == "sum" else Channels.unknown(
-            found.dim, found.count
+        return (
+            found.only(found.value == 0) if operation_name(node) == "sum" else Channels.unknown(found.dim, found.count)
         )
 
 
@@ -285,10 +285,11 @@ class Transposition(Channelwise):
 def _order(node: fx.Node, flow: Flow) -> list[int]:
     """Which dimension of the operand becomes which of the result."""
     source: Any = node.args[0]
+    given: Any = node.args[1:]
     order = list(range(len(flow.shape(source))))
     if operation_name(node) == "permute":
-        return [int(one) % len(order) for one in node.args[1]]  # type: ignore[union-attr]
-    first, second = (0, 1) if operation_name(node) == "t" else (int(one) % len(order) for one in node.args[1:3])  # type: ignore[arg-type]
+        return [one % len(order) for one in given[0]]
+    first, second = (0, 1) if operation_name(node) == "t" else (one % len(order) for one in given)
     order[first], order[second] = order[second], order[first]
     return order
 
@@ -326,9 +327,7 @@ class Reshaping(Channelwise):
             return writer.held_in_full(made, found[0], writer.flow.shape(node)[found[0]])
         dim, columns = found
         held = writer.take(source, writer.flow.channels[source].dim, wanted.view(-1, columns).any(1))
-        kept = tuple(
-            one * columns + k if one != FILLER else FILLER for one in held.kept for k in range(columns)
-        )
+        kept = tuple(one * columns + k if one != FILLER else FILLER for one in held.kept for k in range(columns))
         shape = [-1 if dynamic[d] else size for d, size in enumerate(writer.flow.shape(node))]
         shape[dim] = len(kept)
         return Held(writer.call(aten.reshape.default, held.value, shape), dim, kept)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, fx
@@ -150,8 +150,8 @@ def pads(node: fx.Node) -> bool:
     """Whether zeros are put around the operand."""
     if operation_name(node) == "linear" or len(node.args) < 5:
         return False
-    padding = node.args[4]
-    return padding == "same" or (not isinstance(padding, str) and any(padding))  # type: ignore[arg-type]
+    padding: Any = node.args[4]
+    return padding == "same" or (not isinstance(padding, str) and any(padding))
 
 
 def has_bias(node: fx.Node) -> bool:
@@ -205,7 +205,7 @@ def _of_group(channels: Tensor, group: int, each: int) -> list[int]:
 def _make_equal(groups: list[list[int]]) -> None:
     longest = max(1, *map(len, groups))
     for group in groups:
-        group += [FILLER] * (longest - len(group))
+        group.extend([FILLER] * (longest - len(group)))
 
 
 def _with_groups(node: fx.Node, groups: int) -> tuple[object, ...]:

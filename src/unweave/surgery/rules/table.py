@@ -39,16 +39,19 @@ if TYPE_CHECKING:
     from unweave.surgery.flow import Flow
 
 _POINTWISE = frozenset(
-    "relu relu6 leaky_relu elu selu celu gelu silu mish hardswish tanh softsign hardshrink softshrink tanhshrink "
-    "hardtanh sigmoid hardsigmoid softplus logsigmoid log_sigmoid threshold clamp clamp_min clamp_max dropout clone "
-    "contiguous to _to_copy alias neg abs sqrt square erf exp log rsqrt reciprocal detach".split()
-)
-_SAME_CONSTANTS = frozenset("upsample_nearest2d upsample_bilinear2d".split())
-_ALONG_DIMENSIONS = frozenset("roll flip".split())
-_CONVOLUTIONS = frozenset("conv1d conv2d conv3d".split())
-_TRANSPOSED = frozenset("conv_transpose1d conv_transpose2d conv_transpose3d".split())
-_SPLITS = frozenset("split split_with_sizes chunk".split())
-_RESHAPES = frozenset("reshape view flatten unflatten unsqueeze squeeze".split())
+    (
+        "relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish", "hardswish", "tanh", "softsign",
+        "hardshrink", "softshrink", "tanhshrink", "hardtanh", "sigmoid", "hardsigmoid", "softplus", "logsigmoid",
+        "log_sigmoid", "threshold", "clamp", "clamp_min", "clamp_max", "dropout", "clone", "contiguous", "to",
+        "_to_copy", "alias", "neg", "abs", "sqrt", "square", "erf", "exp", "log", "rsqrt", "reciprocal", "detach",
+    )
+)  # fmt: skip
+_SAME_CONSTANTS = frozenset(["upsample_nearest2d", "upsample_bilinear2d"])
+_ALONG_DIMENSIONS = frozenset(["roll", "flip"])
+_CONVOLUTIONS = frozenset(["conv1d", "conv2d", "conv3d"])
+_TRANSPOSED = frozenset(["conv_transpose1d", "conv_transpose2d", "conv_transpose3d"])
+_SPLITS = frozenset(["split", "split_with_sizes", "chunk"])
+_RESHAPES = frozenset(["reshape", "view", "flatten", "unflatten", "unsqueeze", "squeeze"])
 
 _BARRIER = Barrier()
 
