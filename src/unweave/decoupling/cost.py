@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor, fx
 
 from unweave.decoupling.activity import channel_activity
 from unweave.decoupling.layers import Layer
-from unweave.errors import CaptureError
-from unweave.network.graph import NetworkGraph, concrete_shape, operation_name
-from unweave.network.operations import Effect, computed_from_images, operation_of
+from unweave.network.cost import multiply_accumulates, weight_shape
+from unweave.network.graph import NetworkGraph, operation_name
 
 
 @dataclass(frozen=True)
@@ -51,13 +48,13 @@ def count(captured: NetworkGraph, layers: list[Layer], gates: Mapping[str, Tenso
     activity = channel_activity(captured.graph, masked, batch)
     per_layer: dict[str, Tensor] = {}
     controllers, dense = {}, 0
-    for node, full in _in_full(captured).items():
+    for node, full in multiply_accumulates(captured.graph, captured.names).items():
         dense += full
         taken = torch.full((batch,), full, dtype=torch.int64)
         layer = owners.get(node)
         name = captured.names.get(node.name, node.name) if layer is None else layer.convolution
         if layer is not None and _groups(node) == 1:
-            filters, channels = _weight_shape(node)[:2]
+            filters, channels = weight_shape(node)[:2]
             source = node.args[0]
             assert isinstance(source, fx.Node)
             active, own = activity.get(source), gates.get(name)
@@ -82,70 +79,6 @@ def _controlled(owners: Mapping[fx.Node, Layer], gates: Mapping[str, Tensor]) ->
 def _masked_value(node: fx.Node, norm: str | None) -> fx.Node:
     """The value that gates multiply: the norm's, where one follows."""
     return next(iter(node.users)) if norm is not None else node
-
-
-def _in_full(captured: NetworkGraph) -> dict[fx.Node, int]:
-    """Multiply-accumulates for one input of every operation that has any, with all filters on all channels."""
-    computed, batch = computed_from_images(captured.graph), _shape(captured.input)[0]
-    found = {}
-    for node in captured.graph.nodes:
-        if node.op != "call_function":
-            continue
-        name = operation_name(node)
-        if name in _COUNTED:
-            each = _COUNTED[name](node)
-            found[node] = each // batch if node in computed else each  # made from weights alone: the same for any batch
-        elif name in _NOT_COUNTED or operation_of(node).effect in (Effect.MIX, Effect.PRODUCT):
-            raise CaptureError(
-                f"multiply-accumulates of {name} ({captured.names.get(node.name, node.name)}) cannot be counted; "
-                "write it as convolutions, linear layers or matrix products"
-            )
-    return found
-
-
-def _convolution(node: fx.Node) -> int:
-    """Each filter sees at each output position its group's channels under its kernel."""
-    return math.prod(_shape(node)) * math.prod(_weight_shape(node)[1:])
-
-
-def _transposed(node: fx.Node) -> int:
-    """Each input position of each channel goes through the kernels of its group's filters."""
-    return math.prod(_shape(node.args[0])) * math.prod(_weight_shape(node)[1:])
-
-
-def _product(node: fx.Node, first: int = 0) -> int:
-    """Each number of the result is a sum over the last dimension of the product's first operand."""
-    return math.prod(_shape(node)) * _shape(node.args[first])[-1]
-
-
-def _attention(node: fx.Node) -> int:
-    """Queries by keys, and these weights by values."""
-    queries, keys, values = (_shape(argument) for argument in node.args[:3])
-    return math.prod(queries[:-1]) * keys[-2] * (queries[-1] + values[-1])
-
-
-_COUNTED: dict[str, Callable[[fx.Node], int]] = {
-    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), _convolution),
-    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), _transposed),
-    **dict.fromkeys(("linear", "matmul", "mm", "bmm", "mv", "dot"), _product),
-    **dict.fromkeys(("addmm", "baddbmm"), partial(_product, first=1)),
-    "scaled_dot_product_attention": _attention,
-}
-_NOT_COUNTED = (
-    "addbmm", "addmv", "addr", "bilinear", "cdist", "chain_matmul", "conv_tbc", "deform_conv2d", "gru", "inner", "kron",
-    "linalg_multi_dot", "lstm", "outer", "rnn_relu", "rnn_tanh", "tensordot", "_native_multi_head_attention",
-    "_transformer_encoder_layer_fwd",
-)  # fmt: skip
-
-
-def _shape(argument: object) -> tuple[int, ...]:
-    shape = concrete_shape(argument) if isinstance(argument, fx.Node) else None
-    assert shape is not None
-    return shape
-
-
-def _weight_shape(node: fx.Node) -> tuple[int, ...]:
-    return _shape(node.args[1])
 
 
 def _groups(node: fx.Node) -> int:
