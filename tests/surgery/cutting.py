@@ -3,8 +3,11 @@
 import torch
 from torch import nn
 
-from unweave.paths import Paths
-from unweave.paths.restrict import restrict
+from unweave.network.capture import capture
+from unweave.network.fingerprint import fingerprint
+from unweave.network.sites import sites_of
+from unweave.paths import Paths, Rows
+from unweave.paths.restrict import restricted
 from unweave.surgery.extract import extract
 
 
@@ -22,10 +25,13 @@ def kept(channels, *chosen):
 def cut(network, example, masks, **options):
     """What is extracted with `masks` (by site name), checked against the restricted network once more."""
     network.eval()
-    paths = Paths.from_masks(masks, network, example, classes=[0])
+    captured = capture(network, example)
+    sites = sites_of(captured, list(masks))
+    masks = {name: masks[name] for name in sites.names}
+    paths = Paths(masks, Rows.of_classes([0], ["cat"]), sites, {"network": fingerprint(network)})
     small = extract(network, paths, example, **options)
     with torch.no_grad():
-        whole = restrict(network, paths)(example)[:, list(small.classes)]
+        whole = restricted(captured, paths)(example)[:, list(small.classes)]
         assert torch.allclose(small(example), whole, rtol=1e-4, atol=1e-4 * float(whole.abs().max()))
     return small
 

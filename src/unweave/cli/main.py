@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from unweave.cli import analyse, attribute, bench, decouple, demo, disentangle, paths, report, route, sites
+from unweave.cli import analyse, attribute, bench, decouple, demo, disentangle, extract, paths, report, route, sites
 from unweave.errors import UnweaveError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command("analyse")(analyse.analyse)
 app.command("report")(report.report)
 app.command("decouple")(decouple.decouple)
 app.command("paths")(paths.paths)
+app.command("extract")(extract.extract)
 app.command("bench")(bench.bench)
 
 

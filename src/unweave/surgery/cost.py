@@ -23,7 +23,6 @@ _MEANINGS = {
     "parameters": "numbers that training changes",
     "multiply_accumulates": "of convolutions, linear layers and matrix products, for one image",
     "bytes": "of all weights, as a file holds them",
-    "milliseconds_1": "median time of one image, one thread; the networks take turns",
 }
 
 
@@ -47,7 +46,7 @@ def extraction_cost(
     network, small
         The whole network, and the result of `extract`.
     example
-        Images `[batch, ...]`, repeated to the sizes of `batches`.
+        Images `[batch, ...]`, repeated to the sizes of `batches`; no size: no times.
     logits
         As for `find_sites`.
 
@@ -56,9 +55,9 @@ def extraction_cost(
     CaptureError
         If the network cannot be captured, or an operation's multiply-accumulates are not known.
     SettingError
-        If there is no batch size or no repeat.
+        If a batch size or `repeats` is not at least 1.
     """
-    if not batches or min(batches) < 1 or repeats < 1:
+    if any(size < 1 for size in batches) or repeats < 1:
         raise SettingError("batches must be sizes from 1 on, and repeats at least 1: batches=(1, 32), repeats=7")
     whole = shared_copy(network)
     with torch.inference_mode(False), torch.no_grad():

@@ -71,7 +71,7 @@ def extract(
     CaptureError
         If the network cannot be captured.
     """
-    _check_rows(paths)
+    check_row(paths)
     _check_example(paths, example)
     multiple = _checked_multiple(round_to)
     paths.check(network)
@@ -126,7 +126,14 @@ def _refuse_constant(paths: Paths) -> None:
     )
 
 
-def _check_rows(paths: Paths) -> None:
+def check_row(paths: Paths) -> None:
+    """Refuse paths that are not one row of a class, or of several together.
+
+    Raises
+    ------
+    PathsError
+        With what to give instead.
+    """
     names = paths.rows.names
     if len(paths) != 1:
         example = f"paths[{names[0]!r}] | paths[{names[1]!r}]" if len(paths) > 1 else "paths[0]"
