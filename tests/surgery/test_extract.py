@@ -45,6 +45,13 @@ def test_weights_are_its_own_and_named_as_before(network, small):
     assert not small.training
 
 
+def test_convolutions_are_in_channels_last_order_unless_channels_are_moved(small):
+    assert small.state_dict()["features.2.0.weight"].is_contiguous(memory_format=torch.channels_last)
+    masks = {"stem.2/relu:0": kept(4, 0, 1), "relu:0": kept(4, 1, 2, 3)}
+    moving = cut(TinyResidual().randomised(), images(3, 8, 8), masks)
+    assert moving.state_dict()["second.weight"].is_contiguous()
+
+
 def test_it_takes_any_batch_size(small):
     assert [tuple(small(images(3, 8, 8, count=count)).shape) for count in (1, 2, 5)] == [(1, 3), (2, 3), (5, 3)]
 
@@ -166,4 +173,4 @@ def test_a_difference_is_refused_and_named(network, paths, example, monkeypatch)
 
 def test_nan_is_a_difference():
     with pytest.raises(ExtractionError, match="differs"):
-        checking.check_equal(lambda x: x * float("nan"), lambda x: x, torch.ones(2, 3), [0, 1])
+        checking.check_equal(lambda x: x * float("nan"), lambda x: x, torch.ones(2, 3), [0, 1, 2])

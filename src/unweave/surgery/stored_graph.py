@@ -93,7 +93,7 @@ def graph_from_dict(nodes: Sequence[Mapping[str, Any]]) -> fx.Graph:
         if op == "placeholder":
             made[name] = graph.placeholder(target)
         elif op == "get_attr":
-            made[name] = graph.get_attr(target)
+            made[name] = graph.create_node("get_attr", target, name=name)
         else:
             args = tuple(_decoded(one, made) for one in node["args"])
             kwargs = {str(key): _decoded(one, made) for key, one in node["kwargs"].items()}
