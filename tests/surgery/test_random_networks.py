@@ -79,7 +79,11 @@ def _sites(network, example):
 
 
 @settings(
-    max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, phases=[Phase.generate]
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize=True,
+    phases=[Phase.generate],  # making a failing network smaller takes minutes
 )
 @given(
     kinds=st.lists(st.sampled_from(KINDS), min_size=1, max_size=4),
@@ -101,13 +105,20 @@ def test_what_is_extracted_equals_the_restricted_network(kinds, activation, bias
             masks[name][0, torch.randint(channels, ())] = True
     if not masks:
         return
-    try:
-        small = cut(network, example, masks, round_to=round_to)
-    except ExtractionError as error:
-        assert "the same for every image" in str(error)
+    small = _cut_unless_constant(network, example, masks, round_to)
+    if small is None:
         assert _is_constant(network, example, masks)
     else:
         assert small.description.difference < 1e-5
+
+
+def _cut_unless_constant(network, example, masks, round_to):
+    try:
+        return cut(network, example, masks, round_to=round_to)
+    except ExtractionError as error:
+        if "the same for every image" in str(error):
+            return None
+        raise
 
 
 def _is_constant(network, example, masks):

@@ -25,10 +25,9 @@ def row_of(paths: Paths, names: Sequence[str]) -> Paths:
         If there is no such row.
     """
     if not names and len(paths) > 1:
-        first = ", ".join(paths.rows.names[:5])
-        raise SettingError(
-            f"which of the {len(paths)} rows ({first}, ...)? give --row NAME, or several for their union"
-        )
+        known = paths.rows.names
+        first = ", ".join(known[:5]) + (", ..." if len(known) > 5 else "")
+        raise SettingError(f"which of the {len(known)} rows ({first})? give --row NAME, or several for their union")
     chosen = paths.select(list(dict.fromkeys(names))) if names else paths
     return chosen if len(chosen) == 1 else chosen.any()
 
