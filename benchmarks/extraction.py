@@ -9,7 +9,8 @@ random masks. Rows: the first `--rows` classes one by one, then the union of the
 
 `vgg16_half` is VGG16 whose every convolution keeps half of its channels and both hidden layers half of their neurons:
 (time ratio) / (arithmetic ratio) at batch 32 on one thread says how much of the saved arithmetic is saved time. Times
-are medians, the two networks taking turns.
+are medians, the two networks taking turns. `--rewritten` also compares with the whole network written in the same way
+(norms folded, channels-last), so that what cutting saves can be told from what that does.
 """
 
 from __future__ import annotations
@@ -61,11 +62,17 @@ def random_paths(network, example, level, share, rows, exactly=False):
 
 
 def measured(network, row, example, options, **settings):
-    """One row's record."""
+    """One row's record; `rewritten`: the same against the whole network written in the same way (all masks open)."""
     begun = time.perf_counter()
     small = extract(network, row, example, round_to=options.round_to, **settings)
     seconds = time.perf_counter() - begun
     table = extraction_cost(network, small, example, batches=options.batches, repeats=options.repeats)
+    rewritten = {}
+    if options.rewritten:
+        whole = extract(network, row | ~row, example)
+        rewritten = dict(
+            extraction_cost(whole, small, example, batches=options.batches, repeats=options.repeats).summary
+        )
     return {
         "row": row.rows.names[0],
         "classes": len(small.classes),
@@ -74,6 +81,7 @@ def measured(network, row, example, options, **settings):
         "kept": sum(int(mask.sum()) for mask in row.masks.values()) / row.sites.channels,
         "columns": {name: list(values) for name, values in table.columns.items() if name != "network"},
         "ratios": dict(table.summary),
+        "rewritten": rewritten,
     }
 
 
@@ -87,6 +95,7 @@ def main():
     parser.add_argument("--round-to", type=int, default=None)
     parser.add_argument("--batches", type=int, nargs="*", default=(1, 32))
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--rewritten", action="store_true", help="also against the whole network written the same way")
     parser.add_argument("--size", type=int, default=None)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -107,9 +116,9 @@ def main():
         records.append(measured(network, union.any(), example, options, classes=classes or None))
     for record in records:
         for size in options.batches:
-            ratios = record["ratios"]
-            arithmetic = ratios["multiply_accumulates_ratio"]
-            ratios[f"time_by_arithmetic_{size}"] = ratios[f"milliseconds_{size}_ratio"] / arithmetic
+            for ratios in filter(None, (record["ratios"], record["rewritten"])):
+                arithmetic = ratios["multiply_accumulates_ratio"]
+                ratios[f"time_by_arithmetic_{size}"] = ratios[f"milliseconds_{size}_ratio"] / arithmetic
     source = "run" if options.run else f"random masks, {options.share} of each site"
     result = {"network": options.network, "paths": source, "round_to": options.round_to, "rows": records}
     keep(f"extraction-{options.network}", result)

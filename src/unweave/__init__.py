@@ -23,6 +23,7 @@ _WHERE = {
     "embedding": "unweave.analysis.embedding",
     "exciting_images": "unweave.analysis.exciting",
     "extract": "unweave.surgery.extract",
+    "extraction_cost": "unweave.surgery.cost",
     "feature_maps": "unweave.analysis.feature_maps",
     "filter_states": "unweave.analysis.states",
     "find_sites": "unweave.network.sites",

@@ -34,6 +34,7 @@ from unweave.planted.scoring import score_paths as score_paths
 from unweave.search.attribute import attribute as attribute
 from unweave.search.disentangle import disentangle as disentangle
 from unweave.search.route import route as route
+from unweave.surgery.cost import extraction_cost as extraction_cost
 from unweave.surgery.extract import extract as extract
 from unweave.surgery.file import load_extracted as load_extracted
 from unweave.tables import Table as Table
