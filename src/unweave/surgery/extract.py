@@ -12,6 +12,7 @@ from unweave.errors import DataError, ExtractionError, PathsError, SettingError
 from unweave.network.capture import capture
 from unweave.network.folding import fold_batch_norms
 from unweave.network.graph import NetworkGraph
+from unweave.network.shared_copy import unwrapped
 from unweave.paths.paths import Paths
 from unweave.paths.restrict import restricted
 from unweave.surgery.checking import check_equal
@@ -78,7 +79,9 @@ def extract(
     with torch.inference_mode(False), torch.no_grad():
         captured = capture(network, example, paths.sites.logits)
         chosen = _checked_classes(classes, captured.classes)
-        small, description = _cut(captured, paths, chosen, multiple, {name for name, _ in network.named_parameters()})
+        small, description = _cut(
+            captured, paths, chosen, multiple, {name for name, _ in unwrapped(network).named_parameters()}
+        )
         difference = check_equal(small, restricted(captured, paths), example.to(captured.device), chosen)
     return _described(small, description, difference)
 
