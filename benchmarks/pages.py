@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import connection_tables, decoupling_tables, study_pages, study_pictures
+from benchmarks import connection_tables, decoupling_tables, size_pages, study_pages, study_pictures
 from benchmarks.common import RESULTS, table_of
 from unweave.views.plots import plot_accuracy, plot_elbow, plot_specificity
 from unweave.views.style import RANDOM, SUB_ARCHITECTURE, new_figure, save_figure
@@ -169,12 +169,14 @@ def fill(page: Path, sections: dict[str, list[str]]) -> None:
 
 def main() -> None:
     study_pictures.draw(RESULTS, study_pictures.IMAGES)
+    size_pages.draw(results("sizes_*.json"), DOCS / "images")
     fill(
         DOCS / "measured.md",
         {
             "sub-architectures": sub_architectures(),
             "similarity": similarity_lines(),
             "studies": study_pages.section(RESULTS),
+            "sizes": size_pages.section(results("sizes_*.json")),
             "trajectory": trajectory(),
             "speed": speed(),
             "memory": memory(),

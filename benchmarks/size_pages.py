@@ -1,0 +1,87 @@
+"""Table and picture of `benchmarks.sizes` for `docs/measured.md`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from unweave.views.style import RANDOM, SUB_ARCHITECTURE, new_figure, save_figure
+
+
+def section(found: Sequence[dict[str, Any]]) -> list[str]:
+    """One table and picture a network."""
+    lines: list[str] = []
+    for r in found:
+        given, whole = r["settings"], r["whole_network"]
+        seeds = ", ".join(str(run["seed"]) for run in r["raw"])
+        lines += [
+            f"{r['network']}, `selective` with `keep=`, {given['search_images_per_class']} images a class, "
+            f"{given['passes']} passes, augmentation {given['augment']}, {given['choices']} choices a class, seeds "
+            f"{seeds}; measured on {r['measured_on']}. In percent; in brackets the seeds; points against the whole "
+            "network with 95 % intervals over images (paired), a seed each.",
+            "",
+            "| channels | mean of sites | own class | false accepts | balanced | worst class | points against the "
+            "whole network |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for size in r["sizes"]:
+            against = ", ".join(
+                f"{100 * c['difference']:+.1f} ({100 * c['low']:+.1f} to {100 * c['high']:+.1f})"
+                for c in size["against_whole_network"]["each_seed"]
+            )
+            cells = [_spread(size[name]) for name in ("mean_of_sites", "own", "false_accepts", "balanced", "worst")]
+            lines.append(f"| {100 * size['channels']:.0f} | " + " | ".join(cells) + f" | {against} |")
+        own, false, balanced, worst = (100 * whole[k] for k in ("own", "false_accepts", "balanced", "worst"))
+        lines.append(f"| 100 | 100 | {own:.1f} | {false:.1f} | {balanced:.1f} | {worst:.1f} | |")
+        smallest = 100 * r["sizes"][-1]["channels"]
+        random = ", ".join(f"{100 * one['balanced']:.1f}" for one in r["random_mask_of_the_smallest_size"])
+        minutes = sum(run["search"]["processor_seconds"] for run in r["raw"]) / 60 / len(r["raw"])
+        lines += [
+            "",
+            f"Random masks of the smallest size ({smallest:.0f} %), balanced: {random}. A search, all ten classes: "
+            f"{minutes:.0f} minutes of one core ([raw](../benchmarks/results/{r['file']})).",
+            "",
+            f"![What smaller sub-architectures cost](images/sizes_{r['network']}.png)",
+            "",
+        ]
+    return lines[:-1] if lines else ["Not measured yet."]
+
+
+def _spread(value: dict[str, Any]) -> str:
+    each = ", ".join(f"{100 * v:.1f}" for v in value["values"])
+    return f"{100 * value['mean']:.1f} ({each})"
+
+
+def draw(found: Sequence[dict[str, Any]], images: Path) -> None:
+    """One picture a network."""
+    for r in found:
+        save_figure(_figure(r), images / f"sizes_{r['network']}")
+        (images / f"sizes_{r['network']}.svg").unlink()
+
+
+def _figure(r: dict[str, Any]) -> Figure:
+    figure, axes = new_figure(
+        6.4,
+        4.0,
+        f"{r['network']}: what smaller sub-architectures cost",
+        "How to read: balanced one-against-rest accuracy (mean of classes) by the share of channels kept, a thin line "
+        "a seed; dashed: the whole network, dotted: one point below it. Cross: random masks.",
+    )
+    shares = [100 * size["channels"] for size in r["sizes"]]
+    for seed in range(len(r["raw"])):
+        values = [100 * size["balanced"]["values"][seed] for size in r["sizes"]]
+        axes.plot(shares, values, color=SUB_ARCHITECTURE, linewidth=0.8, alpha=0.6)
+    means = [100 * size["balanced"]["mean"] for size in r["sizes"]]
+    axes.plot(shares, means, color=SUB_ARCHITECTURE, linewidth=2, marker="o", label="sub-architectures")
+    whole = 100 * r["whole_network"]["balanced"]
+    axes.axhline(whole, color="#444444", linestyle="--", linewidth=1)
+    axes.axhline(whole - 1, color="#444444", linestyle=":", linewidth=1)
+    for one in r["random_mask_of_the_smallest_size"]:
+        axes.plot(shares[-1], 100 * one["balanced"], "x", color=RANDOM)
+    axes.invert_xaxis()
+    axes.set_xlabel("channels kept, %", fontsize=9)
+    axes.set_ylabel("balanced accuracy, %", fontsize=9)
+    return figure
