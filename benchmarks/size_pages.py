@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from unweave.views.style import RANDOM, SUB_ARCHITECTURE, new_figure, save_figure
@@ -38,11 +39,12 @@ def section(found: Sequence[dict[str, Any]]) -> list[str]:
         lines.append(f"| 100 | 100 | {own:.1f} | {false:.1f} | {balanced:.1f} | {worst:.1f} | |")
         smallest = 100 * r["sizes"][-1]["channels"]
         random = ", ".join(f"{100 * one['balanced']:.1f}" for one in r["random_mask_of_the_smallest_size"])
-        minutes = sum(run["search"]["processor_seconds"] for run in r["raw"]) / 60 / len(r["raw"])
+        times = [run["processor_seconds"] / 60 for run in r["raw"] if run["processor_seconds"] is not None]
+        took = f" A search of all classes: {np.mean(times):.0f} minutes of one core." if times else ""
         lines += [
             "",
-            f"Random masks of the smallest size ({smallest:.0f} %), balanced: {random}. A search, all ten classes: "
-            f"{minutes:.0f} minutes of one core ([raw](../benchmarks/results/{r['file']})).",
+            f"Random masks of the smallest size ({smallest:.0f} %), balanced: {random}.{took} "
+            f"([raw](../benchmarks/results/{r['file']})).",
             "",
             f"![What smaller sub-architectures cost](images/sizes_{r['network']}.png)",
             "",

@@ -19,12 +19,14 @@ import torch
 
 import unweave as uw
 from benchmarks.common import keep, user_networks
+from benchmarks.fine_tuning import once
 from benchmarks.images import PREPROCESSING, data_of
 from benchmarks.studies import paired
 from unweave.analysis.class_rows import class_rows
 from unweave.analysis.predictions import Predictor, image_batches
 from unweave.data.labelled import LabelledImages
 from unweave.paths import Paths
+from unweave.runs.folder import RunFolder
 
 
 def cut(paths: Paths, share: float) -> Paths:
@@ -37,15 +39,15 @@ def cut(paths: Paths, share: float) -> Paths:
     return Paths(dict(zip(names, masks, strict=True)), paths.rows, paths.sites, paths.manifest)
 
 
-def calls(network: Any, paths: Paths, images: LabelledImages) -> tuple[np.ndarray, np.ndarray]:
-    """`[rows, images]` twice, whether each row calls an image by its class: through its mask, and the whole network."""
+def calls(network: Any, paths: Paths, images: LabelledImages, *, masked: bool = True) -> np.ndarray:
+    """`[rows, images]`, whether each row calls an image by its class: through its mask, or by the whole network."""
     rows, predictor = class_rows(paths, "this"), Predictor.of(network, paths)
-    through, whole = [], []
+    found = []
     for _, batch in image_batches(images, range(len(images))):
-        original = predictor.original(batch)
-        whole.append(np.stack([row.called(original) for row in rows]))
-        through.append(np.stack([row.called(predictor.through(n, batch)) for n, row in enumerate(rows)]))
-    return np.concatenate(through, 1), np.concatenate(whole, 1)
+        original = None if masked else predictor.original(batch)
+        scores = [predictor.through(n, batch) if original is None else original for n in range(len(rows))]
+        found.append(np.stack([row.called(table) for row, table in zip(rows, scores, strict=True)]))
+    return np.concatenate(found, 1)
 
 
 def judged(called: np.ndarray, own: np.ndarray) -> dict[str, Any]:
@@ -65,10 +67,11 @@ def difference(through: np.ndarray, whole: np.ndarray, own: np.ndarray, labels: 
 
 
 def one_seed(network: Any, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
-    """A search and what its sizes do."""
+    """A search and what its sizes do; both are kept in the run folder."""
     search, test = data_of(arguments.network)
-    folder = arguments.work / f"{arguments.network}_{arguments.limit}_{arguments.passes}_{arguments.augment}_{seed}"
-    wall, processor = time.perf_counter(), time.process_time()
+    name = f"{arguments.network}_{arguments.limit}_{arguments.passes}_{arguments.augment}_{arguments.shares[-1]}_{seed}"
+    folder = RunFolder(arguments.work / name)
+    begun, processor = folder.begun, time.process_time()
     paths = uw.disentangle(
         network,
         search,
@@ -77,30 +80,32 @@ def one_seed(network: Any, seed: int, arguments: argparse.Namespace) -> dict[str
         passes=arguments.passes,
         augment=arguments.augment,
         seed=seed,
-        run=folder,
+        run=folder.root,
     )
-    seconds = {"seconds": time.perf_counter() - wall, "processor_seconds": time.process_time() - processor}
+    seconds = None if begun else time.process_time() - processor
+    measured = once(
+        folder.root / "sizes.json",
+        {"shares": arguments.shares},
+        lambda: {"processor_seconds": seconds, **measure(network, paths, test, seed, arguments.shares)},
+    )
+    return {"seed": seed, "choices": max(paths.manifest["steps"]), **measured}
+
+
+def measure(network: Any, paths: Paths, test: LabelledImages, seed: int, shares: list[float]) -> dict[str, Any]:
+    """All sizes, the whole network, and random masks of the smallest size."""
     own = np.stack([np.isin(test.labels, members) for members in paths.rows.members])
+    whole = calls(network, paths, test, masked=False)
     sizes = []
-    for share in arguments.shares:
+    for share in shares:
         part = cut(paths, share)
-        through, whole = calls(network, part, test)
-        compared = difference(through, whole, own, test.labels)
+        through = calls(network, part, test)
         usage = [float(mask.float().mean()) for mask in part.masks.values()]
-        sizes.append(
-            {
-                "channels": share,
-                "mean_of_sites": float(np.mean(usage)),
-                **judged(through, own),
-                "difference": compared,
-                "usage": usage,
-            }
-        )
+        compared = difference(through, whole, own, test.labels)
+        line = {"channels": share, "mean_of_sites": float(np.mean(usage)), "difference": compared, "usage": usage}
+        sizes.append({**line, **judged(through, own)})
         print(f"seed {seed}, {share:.0%}: balanced {sizes[-1]['balanced']:.4f}, {compared}", flush=True)
-    return {"seed": seed, "search": seconds, "choices": max(paths.manifest["steps"]), "sizes": sizes} | {
-        "whole": judged(whole, own),
-        "random": judged(calls(network, cut(paths, arguments.shares[-1]).random_control(1000 + seed), test)[0], own),
-    }
+    random = calls(network, part.random_control(1000 + seed), test)
+    return {"sizes": sizes, "whole": judged(whole, own), "random": judged(random, own)}
 
 
 def over_seeds(runs: list[dict[str, Any]], shares: list[float]) -> list[dict[str, Any]]:
