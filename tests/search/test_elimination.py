@@ -13,7 +13,7 @@ from tests.search.interrupted import Scratched
 from tests.search.problems import prepared_small, small_problem
 from unweave.data.labelled import labelled
 from unweave.errors import DataError, NumericError, SettingError
-from unweave.search.closing import MarginModel, close_channels
+from unweave.search.closing import Closed, MarginModel, close_channels
 from unweave.search.elimination import CHOICE_IMAGES, Elimination
 from unweave.search.objectives.class_terms import margin
 from unweave.search.objectives.selective import Selective
@@ -85,7 +85,22 @@ def test_scores_order_closed_channels_by_when_they_went_below_open_ones():
     scores = torch.cat(solver.scores, 1)
     assert ((scores >= -1) & (scores <= 1) & (scores != 0)).all()
     assert (scores.sort(1).values[:, -5:] > 0).all()
-    assert all(len(row[row > 0].unique()) == 5 for row in scores)
+    assert all(len(row.unique()) == 13 for row in scores)
+
+
+def test_closed_channels_are_ranked_anew_after_every_choice():
+    solver = elimination(classes=(0,))
+    channels = torch.arange(13)
+    first = Closed(channels > 2, [2, 0, 1], torch.where(channels > 2, channels.double(), torch.inf))
+    solver._write(0, torch.ones(13, dtype=torch.float64), first)
+    scores = torch.cat(solver.scores, 1)[0]
+    assert scores[:3].tolist() == [-0.5, -0.25, -0.75]
+    # Channel 0 is opened again and goes once more; 2 stays open, 5 goes for the first time.
+    open_ = (channels == 2) | (channels > 2) & (channels != 5)
+    solver._write(0, scores, Closed(open_, [5, 0], torch.where(open_, channels.double(), torch.inf)))
+    scores = torch.cat(solver.scores, 1)[0]
+    assert scores[[1, 5, 0]].tolist() == [-0.75, -0.5, -0.25]
+    assert (scores[open_] > 0).all()
 
 
 def test_margins_and_their_derivatives_are_those_of_the_masked_network():
@@ -146,12 +161,21 @@ def test_a_choice_is_made_on_all_images_since_the_last():
     assert torch.equal(torch.cat(solver.scores, 1)[0] > 0, expected.open)
 
 
-def test_damaged_images_are_left_out_and_a_row_without_others_stays_whole():
+def test_damaged_images_are_left_out():
     network, data = small_problem(torch.float32)
     mine = np.flatnonzero(data.tensors[1].numpy() == 0)
     with pytest.warns(UserWarning, match="cannot be read and were left out"):
         part = told(network, labelled(Scratched(data, tuple(mine[:-1]))), 0.5, classes=[0], passes=2)
     assert sum(int(mask.sum()) for mask in part.masks.values()) == round(0.5 * 13)
+
+
+@pytest.mark.filterwarnings("ignore:.*rows stay as the search began")
+def test_a_row_whose_own_images_are_all_damaged_stays_whole():
+    network, data = small_problem(torch.float32)
+    mine = np.flatnonzero(data.tensors[1].numpy() == 1)
+    paths = told(network, labelled(Scratched(data, tuple(mine))), 0.5, classes=[0, 1], passes=2)
+    kept = sum(mask.sum(1) for mask in paths.masks.values())
+    assert kept.tolist() == [round(0.5 * 13), 13]
 
 
 def test_one_class_alone_is_refused():

@@ -93,6 +93,9 @@ def test_settings_that_contradict_each_other_are_refused(given, message):
         ({"beta": 1.0}, "beta has no part in it"),
         ({"start": "random"}, "start has no part in it"),
         ({"rate": 0.2}, "rate has no part in it"),
+        ({"reconstruction": False}, "reconstruction has no part in it"),
+        ({"betas": (0.1, 1.0, 3.0)}, "betas has no part in it"),
+        ({"elbow_limit_per_class": 3}, "elbow_limit_per_class has no part in it"),
     ],
 )
 def test_a_told_size_goes_with_nothing_else_that_would_decide_it(settings, message):

@@ -140,7 +140,7 @@ def test_another_network_is_refused(paths, example):
 
 def test_a_chain_whose_site_keeps_nothing_is_refused_by_name(network, example):
     empty = Paths.from_masks({SITE: kept(4, 0), LAST: kept(6)}, network, example, classes=[0])
-    with pytest.raises(ExtractionError, match=r"site 'features.2.2/relu:0' keeps no channel.*same for every image"):
+    with pytest.raises(ExtractionError, match=r"no channel is kept at 'features.2.2/relu:0'.*same for every image"):
         extract(network, empty, example)
 
 

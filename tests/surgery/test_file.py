@@ -45,6 +45,31 @@ def test_operations_with_side_effects_are_not_taken_from_a_file(file, target):
         load_extracted(file)
 
 
+def _hostile(file, change):
+    header, tensors = read_tensors(file, "extracted network")
+    del header["kind"], header["schema_version"]
+    change(header["graph"])
+    write_tensors(file, "extracted network", header, tensors)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda graph: next(n for n in graph if n["op"] == "placeholder").update(target="images=open('harm','w')"),
+        lambda graph: graph[-2].update(kwargs={"a=open('harm','w'),b": 1}),
+        lambda graph: next(n for n in graph if n["op"] == "get_attr").update(target='x"); open("harm", "w"); ("'),
+        lambda graph: next(n for n in graph if n["op"] == "call_function").update(name="x=open('harm','w')"),
+    ],
+    ids=["placeholder", "keyword", "parameter", "name"],
+)
+def test_names_that_would_be_run_as_code_are_not_taken_from_a_file(file, change, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _hostile(file, change)
+    with pytest.raises(RunError, match="damaged"):
+        load_extracted(file)
+    assert not (tmp_path / "harm").exists()
+
+
 def test_a_graph_with_an_end_missing_is_damaged(file):
     header, tensors = read_tensors(file, "extracted network")
     del header["kind"], header["schema_version"]

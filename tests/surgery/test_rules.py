@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+import unweave as uw
 from tests.surgery.cutting import Head, cut, images, kept, operations, shape
 from tests.tiny import TinyDense, TinyPlain, TinyResidual
 
@@ -282,3 +283,41 @@ def test_an_activation_that_turns_zero_into_one_half_adds_to_the_next_bias():
     small = cut(network, images(3, 4, 4), {"conv/conv2d:0": kept(4, 2)})
     half = network.second.weight[:, [0, 1, 3], 0, 0].sum(1) / 2
     assert torch.allclose(small.state_dict()["second.bias"], network.second.bias + half, atol=1e-6)
+
+
+class SplitAcrossTheBatch(nn.Module):
+    """Splits a dimension that holds the batch: how large the parts are depends on how many images there are."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.relu, self.last = nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Linear(4, 2)
+
+    def forward(self, images):
+        values = self.relu(self.conv(images)).mean((2, 3))
+        return self.last(torch.cat(values.chunk(1), 0))
+
+
+class LearnedBound(nn.Module):
+    """A clamp whose upper bound is a tensor, one a channel."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.relu, self.last = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Linear(4, 2)
+        self.bound = nn.Parameter(torch.tensor([0.2, 0.4, 0.6, 0.8]).view(1, 4, 1, 1))
+
+    def forward(self, images):
+        return self.last(torch.clamp(self.relu(self.conv(images)), max=self.bound).mean((2, 3)))
+
+
+@pytest.mark.parametrize("kind", [SplitAcrossTheBatch, LearnedBound])
+def test_what_depends_on_the_batch_or_on_another_tensor_is_equal_at_every_batch_size(kind):
+    torch.manual_seed(0)
+    network = kind().eval()
+    sites = uw.find_sites(network, torch.rand(2, 3, 6, 6), level="filter")
+    (name,) = sites.names
+    masks = {name: torch.tensor([[True, False, True, False]])}
+    paths = uw.Paths.from_masks(masks, network, torch.rand(2, 3, 6, 6), classes=[0])
+    small, whole = uw.extract(network, paths, torch.rand(2, 3, 6, 6)), uw.restrict(network, paths)
+    for count in (1, 2, 5):
+        images = torch.rand(count, 3, 6, 6)
+        torch.testing.assert_close(small(images), whole(images))

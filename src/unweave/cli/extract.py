@@ -38,6 +38,7 @@ def extract(
 
     Example: unweave extract run --row cat --out cat.safetensors
     """
+    from unweave.errors import CaptureError
     from unweave.network.devices import usable_device
     from unweave.paths import Paths
     from unweave.pipeline.decoupled import refuse_training
@@ -63,7 +64,11 @@ def extract(
     small = extract(network, one, images, classes=chosen, round_to=round_to)
     file = small.save(out)
     batches = (1, 32) if times else ()
-    _show(small, extraction_cost(network, small, images, batches=batches, logits=inputs.logits_key), file, json=json)
+    try:
+        cost = extraction_cost(network, small, images, batches=batches, logits=inputs.logits_key)
+    except CaptureError as error:
+        raise CaptureError(f"written: {file}; but what it saves cannot be counted: {error}") from error
+    _show(small, cost, file, json=json)
 
 
 def _show(small: ExtractedNetwork, table: Table, file: Path, *, json: bool) -> None:

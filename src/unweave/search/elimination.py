@@ -95,7 +95,7 @@ class Elimination(Solver):
         """Close channels of a row, `done` passes being over."""
         margins, slopes, own = (torch.cat(parts) for parts in zip(*self._seen.pop(row), strict=True))
         if not own.any():
-            return  # a row without intact images stays whole
+            return  # a row without intact images stays as it is
         scores = torch.cat([table[row] for table in self.scores])
         open_ = scores > 0
         keep = self._kept_after(done)
@@ -111,12 +111,13 @@ class Elimination(Solver):
         return max(1, round(share * self.channels))
 
     def _write(self, row: int, scores: Tensor, found: Closed) -> None:
-        """Scores of a row: closed channels stay in the order in which they went."""
-        scores = torch.where(found.open, 1.0, scores)
-        most = self.channels - self._kept_after(self.plan.passes) + 1
-        for place, channel in enumerate(found.order):
-            gone = self.channels - int(found.open.sum()) - len(found.order) + place
-            scores[channel] = gone / most - 1
+        """Scores of a row: its closed channels in the order in which they went, its open ones by what they cost."""
+        earlier = torch.nonzero((scores <= 0) & ~found.open)[:, 0]
+        earlier = earlier[scores[earlier].argsort()]
+        now = set(found.order)
+        order = [channel for channel in earlier.tolist() if channel not in now] + found.order
+        ranks = torch.arange(1, len(order) + 1, dtype=scores.dtype, device=scores.device)
+        scores[order] = ranks / (len(order) + 1) - 1
         costs = found.costs[found.open]
         scores[found.open] = (costs.argsort().argsort() + 1).to(self.dtype) / len(costs)
         for table, part in zip(self.scores, torch.split(scores, [site.channels for site in self.sites]), strict=True):

@@ -216,7 +216,7 @@ def make_plan(
         threads=threads or max(1, torch.get_num_threads() // workers),
         others=others,
         start_batch=fastest_rows_per_batch(prepared, 1) if attributed else None,
-        keep=keep,
+        keep=float(keep) if keep is not None and _is_real(keep) else keep,
     )
     if precision == "bfloat16" and prepared.dtype == torch.float64:
         raise SettingError("precision bfloat16 needs a float32 network")

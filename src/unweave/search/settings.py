@@ -16,6 +16,7 @@ from unweave.search.targets import Against, Group
 
 DEFAULT_OBJECTIVE = "selective"
 _RATE = 0.1
+_ELBOW_LIMIT = 200
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Settings:
     keep_activations: bool | None = None
     threads: int | None = None
     betas: Sequence[float] = BETAS
-    elbow_limit_per_class: int = 200
+    elbow_limit_per_class: int = _ELBOW_LIMIT
     start: Paths | Literal["random", "attribution"] | None = None
     keep: float | None = None
 
@@ -86,7 +87,14 @@ class Settings:
         if isinstance(self.objective, Objective) or not self.kind.tells_size:
             named = self.objective.name if isinstance(self.objective, Objective) else self.objective
             raise SettingError(f"keep= needs the objective 'selective' by name, found {named!r}; leave keep out")
-        given = {"beta": self.beta is not None, "start": self.start is not None, "rate": self.rate != _RATE}
+        given = {
+            "beta": self.beta is not None,
+            "start": self.start is not None,
+            "rate": self.rate != _RATE,
+            "reconstruction": not self.reconstruction,
+            "betas": tuple(self.betas) != BETAS,
+            "elbow_limit_per_class": self.elbow_limit_per_class != _ELBOW_LIMIT,
+        }
         if unused := [name for name, is_given in given.items() if is_given]:
             raise SettingError(
                 f"with keep=, channels are closed one after the other, all being open at first: {unused[0]} has no "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import numbers
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import torch
@@ -47,8 +48,8 @@ def extract(
     classes
         The class scores that are wanted, by index, in this order. Default: all.
     round_to
-        Round the widths of convolutions (but for those in groups) and linear layers up to multiples of this, with
-        channels whose weights are zero. Results do not change.
+        Round the widths of convolutions (but for those in groups) and linear layers up to multiples of this, at most to
+        the layer's own width, with channels whose weights are zero; class scores are left as they are.
 
     Returns
     -------
@@ -122,10 +123,10 @@ def _described(small: ExtractedNetwork, description: Description, difference: fl
 
 def _refuse_constant(paths: Paths) -> None:
     empty = [name for name, mask in paths.masks.items() if not bool(mask.any())]
-    where = f"site {empty[0]!r} keeps no channel" if empty else "nothing that the masks keep reaches them"
+    where = f"no channel is kept at {', '.join(map(repr, empty))}" if empty else "nothing that is kept reaches them"
     raise ExtractionError(
         f"{where}, so the class scores of row {paths.rows.names[0]!r} are the same for every image: there is no "
-        "network to extract; search with a smaller beta, or give a union of rows"
+        "network to extract; keep more channels (a smaller beta, a larger keep), or give a union of rows"
     )
 
 
@@ -168,9 +169,15 @@ def _checked_multiple(round_to: int | None) -> int:
     return round_to
 
 
+def _is_whole(value: object) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
 def _checked_classes(classes: Sequence[int] | None, count: int) -> list[int]:
     if classes is None:
         return list(range(count))
+    if not isinstance(classes, Iterable) or not all(_is_whole(one) for one in classes):
+        raise SettingError(f"classes are indices of class scores, such as classes=[3, 5]; found {classes!r}")
     chosen = [int(one) for one in classes]
     wrong = [one for one in chosen if not 0 <= one < count]
     if not chosen or wrong or len(set(chosen)) < len(chosen):

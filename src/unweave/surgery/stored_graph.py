@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import math
 import operator
 import re
@@ -91,18 +92,34 @@ def graph_from_dict(nodes: Sequence[Mapping[str, Any]]) -> fx.Graph:
             graph.output(made[node["args"][0]["node"]])
             continue
         if op == "placeholder":
-            made[name] = graph.placeholder(target)
+            made[name] = graph.placeholder(_word(target))
         elif op == "get_attr":
-            made[name] = graph.create_node("get_attr", target, name=name)
+            made[name] = graph.create_node("get_attr", ".".join(map(_word, target.split("."))), name=_word(name))
         else:
+            operation = _target(target)
             args = tuple(_decoded(one, made) for one in node["args"])
-            kwargs = {str(key): _decoded(one, made) for key, one in node["kwargs"].items()}
-            made[name] = graph.create_node("call_function", _target(target), args, kwargs, name=name)
+            kwargs = {_argument(operation, key): _decoded(one, made) for key, one in node["kwargs"].items()}
+            made[name] = graph.create_node("call_function", operation, args, kwargs, name=_word(name))
     kinds = [node.op for node in graph.nodes]
     if kinds.count("placeholder") != 1 or kinds.count("output") != 1 or kinds[-1] != "output":
         raise ValueError("no network of images to class scores")
     graph.lint()
     return graph
+
+
+def _word(name: str) -> str:
+    """`name`, which becomes part of the source that the graph is turned into: anything but a word would be run."""
+    if not re.fullmatch(r"\w+", name) or keyword.iskeyword(name):
+        raise ValueError(f"a name that is none: {name!r}")
+    return name
+
+
+def _argument(operation: Any, name: str) -> str:
+    """`name`, if the operation has such an argument."""
+    known = [argument.name for argument in operation._schema.arguments] if hasattr(operation, "_schema") else []
+    if name not in known:
+        raise ValueError(f"an argument that {operation} does not have: {name!r}")
+    return name
 
 
 def _target(name: str) -> Any:

@@ -145,13 +145,29 @@ class Slice(Channelwise):
         return Held(writer.place(source, dim, order), dim, positions(wanted))
 
 
+def has_fixed_size(node: fx.Node, flow: Flow) -> bool:
+    """Whether the dimension that a slice or split cuts has the same size at every batch size."""
+    cut: Any = node.args[0]
+    if node.target is operator.getitem:
+        whole = cut.args[0]
+        dim = _split_dimension(cut, whole, flow)
+    else:
+        given: Any = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
+        whole, dim = cut, given % len(flow.shape(cut))
+    return isinstance(whole.meta["val"].shape[dim], int)
+
+
+def _split_dimension(split: fx.Node, source: fx.Node, flow: Flow) -> int:
+    given: Any = split.args[2] if len(split.args) > 2 else split.kwargs.get("dim", 0)
+    return int(given % len(flow.shape(source)))
+
+
 def _places(node: fx.Node, source: fx.Node, flow: Flow) -> tuple[int, range]:
     """The dimension that is sliced, and the places that are taken."""
     if node.target is operator.getitem:
         split: Any = node.args[0]
         part: Any = node.args[1]
-        given: Any = split.args[2] if len(split.args) > 2 else split.kwargs.get("dim", 0)
-        dim = given % len(flow.shape(source))
+        dim = _split_dimension(split, source, flow)
         sizes = [int(value.shape[dim]) for value in split.meta["val"]]
         begin = sum(sizes[:part])
         return dim, range(begin, begin + sizes[part])

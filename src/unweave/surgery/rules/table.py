@@ -20,6 +20,7 @@ from unweave.surgery.rules.arranging import (
     Reshaping,
     Slice,
     Transposition,
+    has_fixed_size,
 )
 from unweave.surgery.rules.base import Barrier, Images, Rule
 from unweave.surgery.rules.channelwise import (
@@ -77,6 +78,8 @@ def _keep(node: fx.Node, source: fx.Node, flow: Flow) -> Rule | None:
         return None
     if name == "prelu":
         return PerChannelWeight() if node.args[1] in flow.static else None
+    if node.all_input_nodes != [source]:  # bounds that are tensors, for one
+        return None
     if name in _ALONG_DIMENSIONS:
         dims: Any = node.args[2 if name == "roll" else 1 :]
         ndim, dim = len(flow.shape(source)), flow.channels[source].dim
@@ -132,9 +135,9 @@ def _select(node: fx.Node, source: fx.Node, flow: Flow) -> Rule | None:
         return None if flow.rules[source] is _BARRIER else FirstResult()
     if node.target is operator.getitem:
         whole = source.args[0] if operation_name(source) in _SPLITS else None
-        return Slice() if flow.follows(whole) else None
+        return Slice() if flow.follows(whole) and has_fixed_size(node, flow) else None
     if name in ("slice", "narrow") and not any(isinstance(one, fx.Node) for one in node.args[1:]):
-        return Slice()
+        return Slice() if has_fixed_size(node, flow) else None
     if name == "select" and isinstance(node.args[1], int) and isinstance(node.args[2], int):
         gone = node.args[1] % len(flow.shape(source))
         return Position() if flow.channels[source].dim not in (None, gone) else None
