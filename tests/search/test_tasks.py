@@ -25,7 +25,7 @@ VARIANTS = {
     "noise": {"objective": "variational-noise", "keep_activations": True},
     "augmented": {"augment": "published"},
     "told size": {"objective": "selective", "beta": None, "keep": 0.5, "keep_activations": True},
-    "told size, not kept": {"objective": "selective", "beta": None, "keep": 0.5, "augment": "mild", "batch": 2},
+    "told size, not kept": {"objective": "selective", "beta": None, "keep": 0.5, "augment": "mild"},
     "groups": {"groups": {"low": [0, 1]}, "classes": [2], "against": [2, 0, 3], "keep_activations": True},
     "elbow": {**ELBOW, "keep_activations": True},
     "elbow in shards, not kept": {**ELBOW, "classes_per_shard": 2, "keep_activations": False, "batch": 16},
