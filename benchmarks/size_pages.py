@@ -45,6 +45,7 @@ def section(found: Sequence[dict[str, Any]]) -> list[str]:
             "",
             f"Random masks of the smallest size ({smallest:.0f} %), balanced: {random}.{took} "
             f"([raw](../benchmarks/results/{r['file']})).",
+            *(["", r["remark"]] if "remark" in r else []),
             "",
             f"![What smaller sub-architectures cost](images/sizes_{r['network']}.png)",
             "",

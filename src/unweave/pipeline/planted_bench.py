@@ -209,7 +209,8 @@ def _means(rows: list[dict[str, Any]], classes: int) -> Table:
         for name in _FIGURES:
             values = [row[name] for row in mine if not np.isnan(row[name])]
             columns[name].append(float(np.mean(values)) if values else float("nan"))
-        columns["lowest_auroc"].append(min(row["auroc"] for row in mine))
+        known = [row["auroc"] for row in mine if not np.isnan(row["auroc"])]
+        columns["lowest_auroc"].append(min(known, default=float("nan")))
     return Table(
         f"Planted channels found, {classes} classes, filter level, means over networks of different seeds",
         {name: tuple(values) for name, values in columns.items()},

@@ -29,8 +29,8 @@ class Description:
     """What an extracted network is: made of which network, of which row of the paths, with which class scores.
 
     `classes`: the class that each output stands for. `image_shape`, `dtype`: one image, as the network takes it.
-    `channels`: by site, how many channels the masks keep of how many. `round_to`: widths are multiples of it, but for
-    fillers it changes nothing. `difference`: the largest difference to the restricted network's scores when it was
+    `channels`: by site, how many channels the masks keep of how many. `round_to`: widths were rounded up to multiples
+    of it, at most to the layer's own. `difference`: the largest difference to the restricted network's scores when it was
     made, relative to the largest score.
     """
 
