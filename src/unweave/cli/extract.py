@@ -25,7 +25,9 @@ def extract(
         str | None,
         typer.Option(help="Class scores to keep, by comma: names of rows, or indices. Default: all."),
     ] = None,
-    round_to: Annotated[int | None, typer.Option(help="Round widths up to multiples of this, at most to the layer's own.")] = None,
+    round_to: Annotated[
+        int | None, typer.Option(help="Round widths up to multiples of this, to the layer's own at most.")
+    ] = None,
     data: Annotated[str | None, typer.Option(help=f"Images to check on ({DATA_HELP}). Default: the run's own.")] = None,
     times: Annotated[bool, typer.Option(help="Measure milliseconds at batch 1 and 32.")] = True,
     strict: Strict = False,

@@ -30,8 +30,8 @@ class Description:
 
     `classes`: the class that each output stands for. `image_shape`, `dtype`: one image, as the network takes it.
     `channels`: by site, how many channels the masks keep of how many. `round_to`: widths were rounded up to multiples
-    of it, at most to the layer's own. `difference`: the largest difference to the restricted network's scores when it was
-    made, relative to the largest score.
+    of it, at most to the layer's own. `difference`: the largest difference to the restricted network's scores when it
+    was made, relative to the largest score.
     """
 
     network_name: str
