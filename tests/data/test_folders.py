@@ -240,3 +240,24 @@ def test_real_folders_are_mapped_by_the_real_class_list(real_data):
     labels = sorted({label for _, label in data.samples})
     assert labels == [0, 217, 482, 491, 497, 566, 569, 571, 574, 701]
     assert data[0][0].shape == (3, 64, 64)
+
+
+PLACES = [ClassEntry(0, "", "/a/airfield"), ClassEntry(1, "", "/a/arena/hockey"), ClassEntry(2, "", "/a/arena/rodeo")]
+
+
+@pytest.mark.parametrize(
+    "names", [("a/airfield", "a/arena/hockey", "a/arena/rodeo"), ("airfield", "arena-hockey", "2")]
+)
+def test_class_names_that_are_paths_are_folders_in_folders_or_one_folder_each(tmp_path, names):
+    for k, name in enumerate(names):
+        (tmp_path / name).mkdir(parents=True)
+        Image.new("RGB", (2, 2), (k, k, k)).save(tmp_path / name / "0.png")
+    data = image_folder(tmp_path, RAW, 3, PLACES)
+    assert sorted((int(image[0, 0, 0]), label) for image, label in data) == [(0, 0), (1, 1), (2, 2)]
+    assert data.classes == ["/a/airfield", "/a/arena/hockey", "/a/arena/rodeo"]
+
+
+def test_folder_that_no_path_of_the_class_list_leads_to_is_named(tmp_path):
+    (tmp_path / "a" / "bakery").mkdir(parents=True)
+    with pytest.raises(DataError, match="folder 'a' is no WordNet id, name or index"):
+        image_folder(tmp_path, RAW, 3, PLACES)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-DATA_HELP = "imagefolder:PATH, cifar10:PATH, cifar100:PATH, digits, or path/to/file.py:function"
+DATA_HELP = "imagefolder:PATH, imagelist:FILE, cifar10:PATH, cifar100:PATH, digits, or path/to/file.py:function"
 
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="torchvision:NAME, timm:NAME, zoo:NAME, or path/to/file.py:function.")

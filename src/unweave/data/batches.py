@@ -70,7 +70,12 @@ def read_item(dataset: Any, position: int) -> Any | Damaged | Failure:
         if isinstance(error, _DAMAGE) and getattr(error, "errno", None) not in SHORTAGE:
             return Damaged(position, reason_of(error))
         kind = type(error).__name__
-        return Failure.of(f"item {position} of {type(dataset).__name__} fails: {kind}: {reason_of(error)}", error)
+        return Failure.of(f"item {position} of {_name_of(dataset)} fails: {kind}: {reason_of(error)}", error)
+
+
+def _name_of(dataset: Any) -> str:
+    """The class that a user knows: of `Pixels`, that of the pictures."""
+    return type(getattr(dataset, "stands_for", dataset)).__name__
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,7 @@ class BatchReader:
         except UnweaveError as error:
             return Failure.of(reason_of(error), error)
         except Exception as error:  # noqa: BLE001 - a user's collate function may raise anything
-            first = f"{type(self.dataset).__name__} (items {positions[:3]} ...)"
+            first = f"{_name_of(self.dataset)} (items {positions[:3]} ...)"
             return Failure.of(
                 f"a batch of {first} cannot be collated: {type(error).__name__}: {reason_of(error)}", error
             )

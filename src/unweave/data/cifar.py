@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
-from torch.utils.data import Dataset
 
 from unweave.data.pictures import read_picture, reason_of
+from unweave.data.pixels import PictureData
 from unweave.data.preprocessing import Transform
 from unweave.errors import DataError
 from unweave.files import read_bytes
@@ -24,17 +23,15 @@ CIFAR10_GROUPS = {
 }
 
 
-class CifarImages(Dataset[tuple[Tensor, int]]):
+class CifarImages(PictureData):
     """Pictures `[count, 32, 32, 3]` held in memory, with labels and class names."""
 
     def __init__(self, pixels: np.ndarray, targets: np.ndarray, classes: list[str], transform: Transform) -> None:
         self.pixels, self.targets, self.classes, self.transform = pixels, targets, classes, transform
 
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def __getitem__(self, position: int) -> tuple[Tensor, int]:
-        return self.transform(Image.fromarray(self.pixels[position])), int(self.targets[position])
+    def picture(self, position: int) -> Image.Image:
+        """The image as it is kept."""
+        return Image.fromarray(self.pixels[position])
 
 
 def cifar(folder: str | Path, variant: str, train: bool, transform: Transform) -> CifarImages:

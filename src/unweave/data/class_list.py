@@ -94,14 +94,22 @@ def _is_unicode(text: str) -> bool:
 
 
 class FolderNames:
-    """Finds the output that a class folder's name means: a WordNet id, a class name, or an output's index."""
+    """Finds the output that a class folder's name means: a WordNet id, a class name, or an output's index.
+
+    A name that begins with a slash is a path, as Places365 has them: `/a/arena/hockey` is also the folder
+    `a/arena/hockey` and, as in the archives with one folder a class, `arena-hockey`.
+    """
 
     def __init__(self, class_list: list[ClassEntry]) -> None:
         self._entries: defaultdict[str, dict[int, ClassEntry]] = defaultdict(dict)
         for entry in class_list:
-            for name in filter(None, (entry.wnid, entry.name)):
+            for name in filter(None, (entry.wnid, entry.name, *_as_folders(entry.name))):
                 self._entries[name][entry.index] = entry
         self._indices = {str(entry.index): entry.index for entry in class_list}
+        self.have_slashes = any("/" in entry.name for entry in class_list)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._entries or name in self._indices
 
     def output_of(self, name: str) -> int:
         """The output's index.
@@ -122,6 +130,13 @@ class FolderNames:
         raise DataError(
             f"folder {name!r} is no WordNet id, name or index in the class list (of {len(self._indices)} classes)"
         )
+
+
+def _as_folders(name: str) -> tuple[str, ...]:
+    if not name.startswith("/"):
+        return ()
+    path = name.strip("/")
+    return path, path.partition("/")[2].replace("/", "-")
 
 
 def names_of(class_list: list[ClassEntry], outputs: int) -> list[str]:

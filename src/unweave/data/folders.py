@@ -7,46 +7,47 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from unweave.data.class_list import ClassEntry, FolderNames, names_of, read_class_list
+from unweave.data.file_list import FileList
 from unweave.data.pictures import read_picture, reason_of
+from unweave.data.pixels import PictureData
 from unweave.data.preprocessing import Transform
 from unweave.errors import DamagedImageError, DataError
 
-__all__ = ["EXTENSIONS", "ClassEntry", "FolderImages", "first_picture", "image_folder", "read_class_list"]
+__all__ = ["EXTENSIONS", "ClassEntry", "FileImages", "first_picture", "image_folder", "read_class_list"]
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff", ".gif")
 
 _MOST_TRIES = 200
+_DEEPEST_CLASS = 4
+"""Of Places365, whose deepest class names are such as `a/arena/hockey`, and one more."""
 
 
-class FolderImages(Dataset[tuple[Tensor, int]]):
-    """Pictures below one folder a class. `samples` lists (file, class index); `classes` names all of them.
+class FileImages(PictureData):
+    """Pictures in files. `samples` lists (file, class index); `classes` names all of them.
 
     An item that cannot be read raises `DamagedImageError`.
     """
 
-    def __init__(self, samples: list[tuple[str, int]], classes: list[str], transform: Transform) -> None:
-        self.samples, self.classes, self.transform = samples, classes, transform
+    def __init__(self, samples: FileList, classes: list[str], transform: Transform) -> None:
+        self.samples, self.targets, self.classes, self.transform = samples, samples.labels, classes, transform
 
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, position: int) -> tuple[Tensor, int]:
-        file, label = self.samples[position]
-        return self.transform(read_picture(file)), label
+    def picture(self, position: int) -> Image.Image:
+        """The picture as it is in its file, in RGB."""
+        return read_picture(self.samples[position][0])
 
 
 def image_folder(
     folder: str | Path, transform: Transform, outputs: int, class_list: list[ClassEntry] | None = None
-) -> FolderImages:
+) -> FileImages:
     """The images below `folder`, one sub-folder a class. Hidden files and folders are left out.
 
     Without `class_list`, as many sub-folders as the network has outputs means that the k-th in sorted order is output
     k. With it, a sub-folder's name is a WordNet id, a class name or an output's index, and a part of the classes will
-    do. A warning names class folders without images.
+    do; names with slashes (`a/arena/hockey`) are folders in folders. A warning names class folders without images.
 
     Raises
     ------
@@ -54,29 +55,33 @@ def image_folder(
         If there are no images, a folder cannot be read, or a sub-folder cannot be mapped to one output.
     """
     folder = Path(folder)
-    inner = _class_folders(folder)
+    known = None if class_list is None else FolderNames(class_list)
+    inner = _class_folders(folder, known)
     if class_list is None and len(inner) != outputs:
         raise DataError(
             f"{folder} has {len(inner)} class folders, the network {outputs} outputs; give a class list (a JSON "
             'list of {"index", "wnid", "name"}) that maps folders to outputs'
         )
-    names = [_name(path) for path in inner]
-    known = None if class_list is None else FolderNames(class_list)
-    indices = [position if known is None else known.output_of(name) for position, name in enumerate(names)]
-    for name, index in zip(names, indices, strict=True):
+    indices = [position if known is None else known.output_of(name) for position, name in enumerate(inner)]
+    for name, index in zip(inner, indices, strict=True):
         if index >= outputs:
             raise DataError(f"folder {name!r} is output {index} in the class list, the network has {outputs}")
-    samples, empty = [], []
-    for path, name, index in zip(inner, names, indices, strict=True):
-        found = [(file, index) for file in _image_files(path)]
-        samples += found
+    files: list[str] = []
+    labels: list[int] = []
+    empty = []
+    above = len(os.path.join(folder, ""))
+    for (name, path), index in zip(inner.items(), indices, strict=True):
+        found = [file[above:] for file in _image_files(path)]
+        files += found
+        labels += [index] * len(found)
         empty += [] if found else [name]
-    if not samples:
+    if not files:
         raise DataError(f"no images below {folder}")
     if empty:
         some = ", ".join(map(repr, empty[:3])) + (", ..." if len(empty) > 3 else "")
         warnings.warn(f"{len(empty)} of {len(inner)} class folders have no images: {some}", UserWarning, stacklevel=2)
-    return FolderImages(samples, names if class_list is None else names_of(class_list, outputs), transform)
+    names = list(inner) if class_list is None else names_of(class_list, outputs)
+    return FileImages(FileList(folder, files, labels), names, transform)
 
 
 def first_picture(folder: str | Path, transform: Transform) -> Tensor:
@@ -88,7 +93,7 @@ def first_picture(folder: str | Path, transform: Transform) -> Tensor:
         If there is none, or the first 200 are damaged.
     """
     damaged: list[DamagedImageError] = []
-    for path in _class_folders(Path(folder)):
+    for path in _class_folders(Path(folder)).values():
         for file in _image_files(path):
             try:
                 return transform(read_picture(file))
@@ -101,7 +106,8 @@ def first_picture(folder: str | Path, transform: Transform) -> Tensor:
     raise DataError(f"the first {len(damaged)} images below {folder} are damaged; the first: {damaged[0]}")
 
 
-def _class_folders(folder: Path) -> list[Path]:
+def _class_folders(folder: Path, known: FolderNames | None = None) -> dict[str, Path]:
+    """Folders by name, in sorted order; of names that a class list does not know, those below that it does."""
     if not os.path.isdir(folder):
         raise DataError(f"no folder {folder}")
     entries = _listed(folder)
@@ -109,7 +115,22 @@ def _class_folders(folder: Path) -> list[Path]:
     if not inner:
         images = "images and " if any(_is_image(entry.name) for entry in entries) else ""
         raise DataError(f"{folder} has {images}no sub-folders; one folder a class is needed")
-    return inner
+    if known is None:
+        return {_name(path): path for path in inner}
+    found: dict[str, Path] = {}
+    for path in inner:
+        found |= _known_below(path, _name(path), known, _DEEPEST_CLASS) or {_name(path): path}
+    return found
+
+
+def _known_below(folder: Path, name: str, known: FolderNames, depth: int) -> dict[str, Path]:
+    if name in known:
+        return {name: folder}
+    found: dict[str, Path] = {}
+    for entry in _listed(folder) if depth > 1 and known.have_slashes else []:
+        if _is_folder(entry):
+            found |= _known_below(Path(entry.path), f"{name}/{_name(Path(entry.path))}", known, depth - 1)
+    return found
 
 
 def _image_files(folder: Path) -> Iterator[str]:

@@ -24,6 +24,7 @@ from torch.utils.data import (
 from unweave.data.batches import BatchReader, Damaged, Failure, ImageBatch, read_all
 from unweave.data.labels import Labels, as_labels, class_names_of, labels_of
 from unweave.data.memory import ImageMemory
+from unweave.data.pixels import pixels_of
 from unweave.errors import DamagedImageError, DataError, SettingError
 from unweave.files import digest
 from unweave.randomness import generator
@@ -126,23 +127,33 @@ class LabelledImages:
             raise DataError(f"no image of {len(self)} can be read{tried}; the first: {next(iter(damaged.values()))}")
         return np.sort(np.asarray(chosen, dtype=np.int64))
 
-    def batches(self, plan: Sequence[np.ndarray], seed: int = 0) -> Iterator[ImageBatch]:
+    @property
+    def are_pictures(self) -> bool:
+        """Whether items are known to be pictures, scaled and nothing else: the same whenever they are read."""
+        return pixels_of(self.dataset, self.collate) is not None
+
+    def batches(
+        self, plan: Sequence[np.ndarray], seed: int = 0, device: torch.device | None = None
+    ) -> Iterator[ImageBatch]:
         """The image batches that `plan` lists by position, in its order; the same from any number of workers, unless
         the data set has random transforms: these draw from what `seed` starts in worker processes, or without such
-        from the random states of this one.
+        from the random states of this one. Pictures travel, and are kept, as 8-bit pixels, and are scaled on `device`,
+        if given; other images come as the data set makes them.
 
         Raises
         ------
         DataError
             If an item fails, a worker process dies, or the data are strict and an image is damaged.
         """
+        pixels = pixels_of(self.dataset, self.collate)
+        source = self.dataset if pixels is None else pixels
         if self.memory is not None:
-            found = self.memory.batches(self.dataset, plan, self.workers, seed)
+            found = self.memory.batches(source, plan, self.workers, seed)
         else:
-            found = read_all(BatchReader(self.dataset, self.collate), plan, self.workers, seed)
+            found = read_all(BatchReader(source, self.collate), plan, self.workers, seed)
         for batch in found:
             self._check_strict(batch)
-            yield batch
+            yield batch if pixels is None else pixels.images(batch, device)
 
     def fingerprint(self, positions: np.ndarray) -> dict[str, Any]:
         """What identifies the images at `positions`: their number and classes, and a digest of all their positions and
@@ -158,7 +169,7 @@ class LabelledImages:
 
     def _read(self, positions: Sequence[int] | np.ndarray) -> ImageBatch:
         if self.memory is not None:
-            return next(self.memory.batches(self.dataset, [np.asarray(positions)]))
+            return next(replace(self, workers=0, strict=False).batches([np.asarray(positions)]))
         found = BatchReader(self.dataset, self.collate)[positions]
         if isinstance(found, Failure):
             raise found.raised()

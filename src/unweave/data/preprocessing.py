@@ -36,7 +36,17 @@ class Preprocessing:
         self.name, self.size = name, _checked(size)
 
     def __call__(self, picture: Image.Image) -> Tensor:
-        return scale(functional.pil_to_tensor(_resized(picture, self.size)), self.name)
+        return self.scaled(self.pixels(picture))
+
+    def pixels(self, picture: Image.Image) -> Tensor:
+        """The picture resized and cropped, not yet scaled: uint8 `[3, height, width]`, a quarter of the memory."""
+        pixels: Tensor = functional.pil_to_tensor(_resized(picture, self.size))
+        return pixels
+
+    def scaled(self, pixels: Tensor) -> Tensor:
+        """What the network takes of `pixels`, uint8 `[..., 3, height, width]`; the same numbers one by one or many at
+        once."""
+        return scale(pixels, self.name)
 
 
 class UserPreprocessing:
@@ -105,18 +115,19 @@ def _unknown(name: str) -> SettingError:
 
 def scale(pixels: Tensor, name: str) -> Tensor:
     """Scale `pixels` (0..255, `[..., channels, height, width]`) to float32 as preprocessing `name` says."""
-    values = pixels.to(torch.float32)
+    # A copy even of floats, and then in place: new tensors for every step take three times as long.
+    values = pixels.to(torch.float32, copy=True)
     if name == "raw":
         return values
     if name == "signed":
-        return values / 127.5 - 1
+        return values.div_(127.5).sub_(1)
     if name == "unit":
-        return values / 255
+        return values.div_(255)
     if name != "imagenet":
         raise _unknown(name)
-    mean = torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
-    deviation = torch.tensor(IMAGENET_DEVIATION).view(3, 1, 1)
-    return (values / 255 - mean) / deviation
+    mean = torch.tensor(IMAGENET_MEAN, device=values.device).view(3, 1, 1)
+    deviation = torch.tensor(IMAGENET_DEVIATION, device=values.device).view(3, 1, 1)
+    return values.div_(255).sub_(mean).div_(deviation)
 
 
 Transform = Callable[[Image.Image], Tensor]

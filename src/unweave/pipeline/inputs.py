@@ -12,7 +12,8 @@ from torch.utils.data import Dataset
 
 from unweave.data.cifar import cifar
 from unweave.data.digits import Digits
-from unweave.data.folders import first_picture, image_folder, read_class_list
+from unweave.data.folders import ClassEntry, first_picture, image_folder, read_class_list
+from unweave.data.image_list import image_list
 from unweave.data.labelled import LabelledImages, labelled
 from unweave.data.preprocessing import Transform, preprocessing_named
 from unweave.errors import DataError, RunError, SettingError
@@ -70,8 +71,8 @@ class Inputs:
         return load_model(self.model, self.weights)
 
     def images(self, spec: str, network: nn.Module, *, train: bool) -> LabelledImages:
-        """The images that DATA names: `imagefolder:PATH`, `cifar10:PATH`, `cifar100:PATH`, `digits` or
-        `path/to/file.py:function` (a function that returns a data set of (image tensor, class index))."""
+        """The images that DATA names: `imagefolder:PATH`, `imagelist:FILE`, `cifar10:PATH`, `cifar100:PATH`, `digits`
+        or `path/to/file.py:function` (a function that returns a data set of (image tensor, class index))."""
         dataset = self._dataset(spec, network, train=train)
         return labelled(dataset, strict=self.strict, workers=self.loaders)
 
@@ -85,12 +86,16 @@ class Inputs:
             return cifar(place, kind, train, self._transform())
         if kind == "imagefolder" and place:
             return self._image_folder(Path(place), network)
+        if kind == "imagelist" and place:
+            file, root = _list_and_root(place)
+            return image_list(file, self._transform(), self._class_list(), root)
         if spec.rpartition(":")[0].endswith(".py"):
             self._refuse_unused(spec, "preprocess", "size", "classes_file")
             found: Dataset[Any] = result_in_file(spec)
             return found
         raise DataError(
-            f"no data {spec!r}; give imagefolder:PATH, cifar10:PATH, cifar100:PATH, digits or path/to/file.py:function"
+            f"no data {spec!r}; give imagefolder:PATH, imagelist:FILE, cifar10:PATH, cifar100:PATH, digits or "
+            "path/to/file.py:function"
         )
 
     def _refuse_unused(self, spec: str, *options: str) -> None:
@@ -115,8 +120,10 @@ class Inputs:
         transform = self._transform()
         example = first_picture(folder, transform)[None]
         outputs = capture(network, example, self.logits_key).classes
-        entries = read_class_list(self.classes_file) if self.classes_file else None
-        return image_folder(folder, transform, outputs, entries)
+        return image_folder(folder, transform, outputs, self._class_list())
+
+    def _class_list(self) -> list[ClassEntry] | None:
+        return read_class_list(self.classes_file) if self.classes_file else None
 
 
 def recorded_inputs(folder: RunFolder) -> tuple[Inputs, int]:
@@ -146,11 +153,22 @@ def logits_key(text: str | None) -> str | int | None:
     return int(text) if text is not None and text.removeprefix("-").isdigit() else text
 
 
+def _list_and_root(place: str) -> tuple[str, str | None]:
+    """`FILE` or `FILE:FOLDER`; a file's own name may hold colons."""
+    if os.path.isfile(place):
+        return place, None
+    file, _, root = place.rpartition(":")
+    return (file, root) if file else (place, None)
+
+
 def _absolute(value: str) -> str:
     """`cifar10:data` -> `cifar10:/here/data`, where the part after or before the colon is a path that exists."""
     kind, colon, place = value.partition(":")
     if colon and kind in ("imagefolder", "cifar10", "cifar100"):
         return f"{kind}:{Path(place).resolve()}"
+    if colon and kind == "imagelist":
+        listed, root = _list_and_root(place)
+        return ":".join([kind, str(Path(listed).resolve()), *([str(Path(root).resolve())] if root else [])])
     file, colon, function = value.rpartition(":")
     if colon and file.endswith(".py"):
         return f"{Path(file).resolve()}:{function}"

@@ -230,9 +230,23 @@ def make_plan(
     if may_keep and not reads_activations:
         return replace(plan, kept=_scores_fit(prepared, data, plan, workers))
     if may_keep and (fitting := _rows_that_fit(prepared, data, plan, workers)):
-        wanted = min(fitting, plan.classes_per_shard or len(targets))
-        return replace(plan, kept=True, classes_per_shard=wanted if wanted < len(targets) else plan.classes_per_shard)
+        return replace(_at_most(plan, fitting), kept=True)
+    if images_are_remembered(plan, data) and not others:
+        return _at_most(plan, _rows_whose_pictures_fit(prepared, data, plan, workers))
     return plan
+
+
+def _at_most(plan: Plan, rows: int) -> Plan:
+    """The plan in shards of at most so many rows; as it is, where that many are searched together already, or where
+    batches would become smaller."""
+    whole = rows - rows % plan.rows_per_batch or rows
+    together = plan.classes_per_shard or len(plan.targets)
+    return replace(plan, classes_per_shard=whole) if plan.rows_per_batch <= 2 * rows and whole < together else plan
+
+
+def images_are_remembered(plan: Plan, data: LabelledImages) -> bool:
+    """Whether pictures are kept between passes, as pixels, once they are read: where activations are not."""
+    return plan.passes > 1 and not plan.kept and data.are_pictures
 
 
 def fastest_rows_per_batch(prepared: Prepared, batch: int) -> int:
@@ -253,6 +267,13 @@ def _rows_that_fit(prepared: Prepared, data: LabelledImages, plan: Plan, workers
     fitting = min(int(room // (bytes_kept_per_image(prepared) * largest)), len(plan.targets))
     # A shard smaller than half a batch would run the network on fewer images than it runs fastest with.
     return fitting if 2 * fitting >= plan.rows_per_batch else 0
+
+
+def _rows_whose_pictures_fit(prepared: Prepared, data: LabelledImages, plan: Plan, workers: int) -> int:
+    """How many rows at once have images that fit in memory as pixels, a byte each."""
+    largest = max(len(positions) for positions in plan.images(data))
+    room = available_memory(torch.device("cpu")) // workers
+    return int(room // (int(np.prod(prepared.sites.image_shape)) * largest))
 
 
 def _scores_fit(prepared: Prepared, data: LabelledImages, plan: Plan, workers: int) -> bool:

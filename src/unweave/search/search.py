@@ -23,6 +23,7 @@ from unweave.search.attributor import Attributor, Work
 from unweave.search.cost import Cost, estimate_cost
 from unweave.search.messages import warn_of_damage, warn_of_few_steps, warn_of_rows_without_steps
 from unweave.search.plan import Plan, make_plan
+from unweave.search.reference import available_memory
 from unweave.search.run import Run
 from unweave.search.settings import Settings
 from unweave.search.start import START_QUESTION, Start
@@ -164,6 +165,7 @@ class Search(Run[Plan]):
             seconds_between_saves=self.seconds_between_saves,
             prepared=self.prepared,
             start=start,
+            memory=available_memory(torch.device("cpu")) // self.engine.workers,
         )
         manifest: dict[str, Any] = {"method": self.method, "network": self._network}
         beta = self.settings.beta

@@ -125,7 +125,8 @@ class Solver:
                 intact = np.asarray([position for position in where if position not in self.damaged], dtype=np.int64)
                 yield done, _only(batch, intact), self.store.get(intact) if len(intact) else None
             return
-        loaded = self.data.batches(positions)
+        # Augmented where they were read: image by image is slow on a GPU.
+        loaded = self.data.batches(positions, device=self.device if self.plan.augment == "none" else None)
         for done, (whole, found) in enumerate(zip(batches, loaded, strict=True), start=first + 1):
             for one in found.damaged:
                 self.damaged[one.position] = one.reason
@@ -138,7 +139,7 @@ class Solver:
         positions = self.plan.positions(self.data)
         size = 2 * self.plan.batch * self.plan.rows_per_batch
         chunks = [positions[start : start + size] for start in range(0, len(positions), size)]
-        for found in self.data.batches(chunks):
+        for found in self.data.batches(chunks, device=self.device):
             for one in found.damaged:
                 self.damaged[one.position] = one.reason
             if found.images is not None:

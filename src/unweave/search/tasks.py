@@ -18,7 +18,7 @@ from unweave.network.sites import Level, Sites
 from unweave.runs.checkpoints import Checkpoints
 from unweave.search.elimination import solver_of
 from unweave.search.objectives import Objective
-from unweave.search.plan import Plan
+from unweave.search.plan import Plan, images_are_remembered
 from unweave.search.preparation import Prepared, prepare
 from unweave.search.reference import Store
 from unweave.search.solver import Solver
@@ -68,7 +68,9 @@ class Worker:
     seconds_between_saves: float = SECONDS_BETWEEN_SAVES
     prepared: Prepared | None = None
     start: Start | None = None
-    _kept: tuple[Plan, Store | None] | None = field(default=None, repr=False)
+    memory: int = 0
+    """Bytes that pictures may take which are kept from pass to pass."""
+    _kept: tuple[Plan, Store | None, LabelledImages] | None = field(default=None, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what another process makes for itself."""
@@ -84,9 +86,9 @@ class Worker:
     def _run(self, task: Task, prepared: Prepared) -> Outcome:
         plan = task.plan
         found = self._loaded(task)
-        store = None if found is not None and found.finished else self._store(plan)
+        store, images = (None, self.images) if found is not None and found.finished else self._of(plan)
         solver = solver_of(plan)(
-            prepared.tapped, task.objective, self.images, plan, prepared.device, prepared.dtype, store, self.start
+            prepared.tapped, task.objective, images, plan, prepared.device, prepared.dtype, store, self.start
         )
         if found is not None:
             with _of_this_search(task):
@@ -123,12 +125,14 @@ class Worker:
                 self._save(task, solver, _Reached(number + 1, 0))
                 saved_at = time.monotonic()
 
-    def _store(self, plan: Plan) -> Store | None:
-        """The activations kept for `plan`; the last task's, where they are of the same images in the same batches."""
+    def _of(self, plan: Plan) -> tuple[Store | None, LabelledImages]:
+        """The activations kept for `plan`, and its images, which may be kept, too; the last task's, where they are of
+        the same images in the same batches."""
         if self._kept is None or self._kept[0] != plan:
             self._kept = None  # frees the last task's before the next are made
-            self._kept = (plan, plan.store(self.images))
-        return self._kept[1]
+            images = self.images.remembering(self.memory) if images_are_remembered(plan, self.images) else self.images
+            self._kept = (plan, plan.store(self.images), images)
+        return self._kept[1:]
 
     def _tell(self, batches: int, task: Task, number: int) -> None:
         if self.report is not None:
