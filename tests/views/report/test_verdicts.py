@@ -9,7 +9,7 @@ from unweave.tables import Table
 from unweave.views.report.verdicts import verdicts
 
 
-def specificity(own=(0.9, 0.9), false=(0.1, 0.1), random=(0.5, 0.5)):
+def specificity(own=(0.9, 0.9), false=(0.1, 0.1), random=(0.5, 0.5), whole=0.9):
     """Two classes; the whole network recognises 90 % and falsely accepts 10 %."""
     balanced = tuple((o + 1 - f) / 2 for o, f in zip(own, false, strict=True))
     columns = {
@@ -17,7 +17,7 @@ def specificity(own=(0.9, 0.9), false=(0.1, 0.1), random=(0.5, 0.5)):
         "own": own,
         "false_accepts": false,
         "balanced": balanced,
-        "original_own": (0.9, 0.9),
+        "original_own": (whole, whole),
         "original_false_accepts": (0.1, 0.1),
         "random_balanced": random,
     }
@@ -44,6 +44,11 @@ def answers(table, kept=0.5, stability=None):
 @pytest.mark.parametrize(("own", "answer"), [(0.895, "yes"), (0.99, "yes"), (0.85, "partly"), (0.7, "no")])
 def test_own_class_is_compared_with_the_whole_network(own, answer):
     assert answers(specificity(own=(own, own)))[0] == answer
+
+
+@pytest.mark.parametrize(("own", "answer"), [(0.49, "partly"), (0.51, "yes"), (0.09, "no")])
+def test_no_worse_than_a_network_that_recognises_little_is_no_answer(own, answer):
+    assert answers(specificity(own=(own, own), whole=0.05))[0] == answer
 
 
 @pytest.mark.parametrize(("false", "answer"), [(0.105, "yes"), (0.0, "yes"), (0.15, "partly"), (0.9, "no")])

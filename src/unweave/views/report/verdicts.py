@@ -14,6 +14,9 @@ from unweave.tables import Table
 Answer = Literal["yes", "partly", "no", "not measured"]
 _CLOSE, _FAR = 0.01, 0.10
 """Within a point of what is compared with counts as equal; farther than ten points counts as not."""
+_HALF, _HARDLY = 0.5, 0.1
+"""Who recognises fewer than half of its class's images answers it partly at most; fewer than a tenth, not, however
+little the whole network recognises."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ def _answers(table: Table) -> Verdict:
     worst = _worst(table, "own", lowest=True)
     return Verdict(
         "Does each sub-architecture answer its class?",
-        _compared(_number(own) - _number(whole)),
+        _at_most(_number(own), _compared(_number(own) - _number(whole))),
         f"On average they recognise {_percent(own)} of their class's images, the whole network {_percent(whole)}"
         f"{worst}.",
     )
@@ -124,6 +127,12 @@ def _compared(ahead: float) -> Answer:
     if math.isnan(ahead):
         return "not measured"
     return "yes" if ahead >= -_CLOSE else "partly" if ahead >= -_FAR else "no"
+
+
+def _at_most(own: float, answer: Answer) -> Answer:
+    if own < _HARDLY:
+        return "no"
+    return "partly" if own < _HALF and answer == "yes" else answer
 
 
 def _worst(table: Table, column: str, *, lowest: bool) -> str:
