@@ -65,12 +65,13 @@ def stop(searches, folder, error, **settings):
         searches.run(folder, **settings)
 
 
-def check_every_stop(searches, countdown, folder, settings, repeated):
-    """Stop before each call that `countdown` counts, go on, and compare; at most `repeated` calls are made twice."""
+def check_every_stop(searches, countdown, folder, settings, repeated, step=1):
+    """Stop before each call that `countdown` counts (or each `step`-th and the last), go on, and compare; at most
+    `repeated` calls are made twice."""
     whole = searches.run(folder / "whole", **settings)
     total = countdown.restart()
     assert total >= 6
-    for done in range(total):
+    for done in sorted({*range(0, total, step), total - 1}):
         run = folder / str(done)
         countdown.restart(stop_at=done)
         stop(searches, run, countdown.error, **settings)
@@ -81,7 +82,8 @@ def check_every_stop(searches, countdown, folder, settings, repeated):
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_search_stopped_before_any_batch_goes_on_to_the_same_bytes(small, steps, tmp_path, name):
-    check_every_stop(small, steps, tmp_path, VARIANTS[name], repeated=0)
+    # The elbow's sweep is many short searches: a prime step meets every place of a pass in some of them.
+    check_every_stop(small, steps, tmp_path, VARIANTS[name], repeated=0, step=7 if name.startswith("elbow") else 1)
 
 
 @pytest.mark.parametrize("name", DAMAGED)

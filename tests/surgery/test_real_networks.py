@@ -8,13 +8,13 @@ import torch
 from tests.surgery.cutting import cut
 from unweave.network.sites import find_sites
 
-SHAPES = {"resnet20": 32, "resnet56": 32, "densenet40": 32, "mobilenet_v1": 224, "squeezenet": 224}
+SHAPES = {"resnet20": 32, "densenet40": 32, "mobilenet_v1": 224, "squeezenet": 224}
 
 
-# ResNet-56 is ResNet-20 with more blocks: its filters are left to benchmarks/extraction.py.
+# One level each; the others, and ResNet-56, are left to benchmarks/extraction.py.
 @pytest.mark.parametrize(
     ("name", "level"),
-    [(name, level) for name in SHAPES for level in ("block", "filter") if (name, level) != ("resnet56", "filter")],
+    [("resnet20", "filter"), ("densenet40", "block"), ("mobilenet_v1", "filter"), ("squeezenet", "block")],
 )
 def test_real_networks_are_cut_and_equal(real_data, name, level):
     spec = importlib.util.spec_from_file_location("networks", real_data / "models" / "networks.py")
