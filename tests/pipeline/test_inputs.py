@@ -50,6 +50,18 @@ def test_a_class_list_maps_folders(folder, tmp_path):
     assert inputs.images(f"imagefolder:{folder}", network(), train=True).labels.tolist() == [1, 1, 0, 0]
 
 
+@pytest.mark.parametrize("place", ["{folder}/list.txt", "{elsewhere}/list.txt:{folder}"])
+def test_a_list_of_images_may_lie_beside_them_or_say_where_they_are(folder, tmp_path_factory, place):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for where in (folder, elsewhere):
+        (where / "list.txt").write_text("dog/1.png 1\ncat/0.png 0\n")
+    inputs = Inputs("x.py:f", "imagelist:" + place.format(folder=folder, elsewhere=elsewhere), preprocess="raw")
+    images = inputs.images(inputs.train, network(), train=True)
+    assert images.labels.tolist() == [1, 0]
+    assert images.images([0])[0, :, 0, 0].tolist() == [200.0, 1.0, 0.0]
+    assert Inputs.from_settings(inputs.as_settings()).train == inputs.train
+
+
 def test_the_position_of_the_scores_may_be_typed(folder):
     inputs = Inputs("x.py:f", preprocess="unit", logits="1")
     assert len(inputs.images(f"imagefolder:{folder}", TwoResults(), train=True)) == 4
