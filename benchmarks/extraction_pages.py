@@ -15,8 +15,8 @@ def section(found: Sequence[dict[str, Any]]) -> list[str]:
     by_name = {r["network"]: r for r in found}
     lines = [
         "| network, masks | rows | channels kept | largest difference | parameters, megabytes before / after "
-        "| multiply-accumulates | milliseconds, one image: before, after | 32 images: before, after | time / arithmetic, "
-        "32 images | against the whole network written alike |",
+        "| multiply-accumulates | milliseconds, one image: before, after | 32 images: before, after | time / "
+        "arithmetic, 32 images | against the whole network written alike |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name in (*(n for n in _ORDER if n in by_name), *(n for n in by_name if n not in _ORDER)):
