@@ -16,6 +16,7 @@ from tests.paths.made import animals
 from tests.surfaces import USER_FILE, Images, Surface, prepared, write_inputs
 from unweave.data.cifar import cifar
 from unweave.data.folders import first_picture, image_folder, read_class_list
+from unweave.data.image_list import image_list
 from unweave.data.labelled import labelled
 from unweave.data.preprocessing import Preprocessing
 from unweave.paths import Paths
@@ -104,6 +105,22 @@ def _json_file(value):
         _pictures(folder)
 
     return write
+
+
+def _image_list(folder):
+    _pictures_and_network(folder)
+    files = sorted(file.relative_to(folder) for file in (folder / "data").glob("*/*"))
+    (folder / "file.txt").write_text("".join(f"{file} {number % 3}\n" for number, file in enumerate(files)))
+
+
+def _read_listed(folder):
+    images = labelled(image_list(folder / "file.txt", UNIT))
+    images.fingerprint(np.arange(len(images)))
+    return images.images(images.intact(2))
+
+
+def _search_listed(folder):
+    return _search(folder, f"imagelist:{folder / 'file.txt'}", "--preprocess", "unit", "--size", "8")
 
 
 def _map_folders(folder):
@@ -250,6 +267,7 @@ SURFACES = [
         _read_cifar,
     ),
     Surface("CIFAR batches", _cifar_batches, ["data/*/*"], {**BYTES, **PLACES, **CODE}, _read_cifar, weight=0.5),
+    Surface("image list", _image_list, ["file.txt"], {**BYTES, **PLACES, **CODE}, _read_listed, _search_listed),
     Surface(
         "class list",
         _json_file(CLASSES),

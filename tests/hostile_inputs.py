@@ -1,6 +1,8 @@
-"""Where damaged and hostile files of decoupled networks, of their trainings and of routes enter: `INPUTS`."""
+"""Where damaged and hostile files of extracted and decoupled networks, trainings and routes enter: `INPUTS`."""
 
 from functools import cache
+
+import torch
 
 from tests import odd_files
 from tests.damages import BYTES, CODE, PLACES
@@ -11,11 +13,14 @@ from tests.tiny import labelled_noise
 from unweave.data.labelled import labelled
 from unweave.decoupling.format import load_decoupled
 from unweave.decoupling.training.folder import TrainingFolder
+from unweave.paths import Paths
 from unweave.pipeline.decoupled import open_decoupled, write_paths
 from unweave.pipeline.inputs import Inputs
 from unweave.runs.folder import RunFolder
 from unweave.search.routing import Routing
 from unweave.search.routing_gates import Descent
+from unweave.surgery.extract import extract
+from unweave.surgery.file import load_extracted
 
 
 def _decoupled_file(folder):
@@ -112,7 +117,27 @@ def _go_on_routing(folder):
     assert _routing(folder, Images()).run() == _uninterrupted_routes(), "the resumed routing found other paths"
 
 
+def _extracted_file(folder):
+    """Of a network with two of its channels, so that there are positions among its tensors."""
+    network, ready = prepared()
+    masks = {site.name: (torch.arange(site.channels) % 2 == 0)[None] for site in ready.sites}
+    paths = Paths.from_masks(masks, network, labelled_noise(2).tensors[0], classes=[0])
+    extract(network, paths, labelled_noise(2).tensors[0]).save(folder / "file.safetensors")
+
+
+def _run_extracted(folder):
+    return load_extracted(folder / "file.safetensors")(labelled_noise(2).tensors[0])
+
+
 INPUTS = [
+    Surface(
+        "extracted network",
+        _extracted_file,
+        ["file.safetensors"],
+        {**BYTES, **PLACES, **CODE, **odd_files.TENSORS},
+        _run_extracted,
+        weight=0.4,
+    ),
     Surface(
         "decoupled network",
         _decoupled_file,

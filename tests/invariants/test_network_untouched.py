@@ -133,6 +133,15 @@ def attribute(network, paths, data):
     return uw.attribute(network, data, batch=3, steps=2)
 
 
+def extract(network, paths, data):
+    return uw.extract(network, paths[0], torch.ones(3, 3, 8, 8))(torch.ones(3, 3, 8, 8))
+
+
+def extract_another(network, paths, data):
+    other = uw.Paths(paths.masks, paths.rows, paths.sites, {"network": {"name": "Other", "digest": ""}})
+    return uw.extract(network, other[0], torch.ones(3, 3, 8, 8))
+
+
 def search(objective):
     def disentangle(network, paths, data):
         return uw.disentangle(network, data, objective=objective, beta=0.1, passes=2, batch=3)
@@ -143,13 +152,14 @@ def search(objective):
 CALLS = {
     "find_sites": find_sites,
     "restrict": restrict,
+    "extract": extract,
     "accuracy": accuracy,
     "specificity": specificity,
     "route": route,
     "attribute": attribute,
     **{f"disentangle {objective}": search(objective) for objective in OBJECTIVES},
 }
-READS_IMAGES = [name for name in CALLS if name not in ("find_sites", "restrict")]
+READS_IMAGES = [name for name in CALLS if name not in ("find_sites", "restrict", "extract")]
 # Preparing a search reads nineteen images, a pass eighteen; routing looks at three more before it chooses sites.
 LIMITS = {
     name: 27 if name.startswith(("disentangle", "attribute")) else 29 if name == "route" else 5 for name in READS_IMAGES
@@ -160,6 +170,7 @@ CASES = [
     *((name, CALLS[name], "in the middle", DataError) for name in READS_IMAGES),
     ("find_sites", find_unknown_site, "unknown name", SiteError),
     ("restrict", restrict_another, "another network", MismatchError),
+    ("extract", extract_another, "another network", MismatchError),
 ]
 
 
