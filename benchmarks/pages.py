@@ -1,5 +1,5 @@
-"""Writes the tables of `docs/measured.md`, `docs/decoupling.md`, `docs/extract.md` and `docs/connections.md`, and
-pictures in `docs/images/`, from `benchmarks/results/`.
+"""Writes the tables of the pages in `docs/` that say what was measured, and the pictures in `docs/images/`, from
+`benchmarks/results/`.
 
 python -m benchmarks.pages
 """
@@ -12,7 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import connection_tables, decoupling_tables, extraction_pages, size_pages, study_pages, study_pictures
+from benchmarks import (
+    connection_tables,
+    decoupling_tables,
+    extraction_pages,
+    planted_pages,
+    size_pages,
+    study_pages,
+    study_pictures,
+)
 from benchmarks.common import RESULTS, table_of
 from unweave.views.plots import plot_accuracy, plot_elbow, plot_specificity
 from unweave.views.style import RANDOM, SUB_ARCHITECTURE, new_figure, save_figure
@@ -187,6 +195,7 @@ def main() -> None:
     )
     fill(DOCS / "decoupling.md", {"loss weights": decoupling_tables.loss_weights(results("loss_weights.json"))})
     fill(DOCS / "extract.md", {"extraction": extraction_pages.section(results("extraction-*.json"))})
+    fill(DOCS / "planted.md", {"methods": planted_pages.section(results("planted_10_classes.json"))})
     if twins := results("connections.json"):
         tables = {name: getattr(connection_tables, name)(twins) for name in ("twins", "searches", "statements")}
         fill(DOCS / "connections.md", tables)

@@ -1,0 +1,42 @@
+"""Table of `benchmarks.planted` for `docs/planted.md`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+_CALLS = {
+    "default": "`uw.disentangle(network, data)`, nothing else given",
+    "selective, random start": '`disentangle(start="random")`',
+    "attribute": "`attribute()`",
+    "attribute, unsigned": "`attribute(signed=False)`",
+    "attribute, logit": '`attribute(of="logit")`',
+    "attribute, logit, unsigned": '`attribute(of="logit", signed=False, threshold=0.02)`',
+    "attribute, one step": "`attribute(steps=1)`",
+    "mean activation": "mean activation",
+}
+
+
+def section(found: Sequence[dict[str, Any]]) -> list[str]:
+    """AUROC and F1 of every method, kinds of networks beside each other."""
+    if not found:
+        return ["Not measured yet."]
+    columns = found[0]["table"]["columns"]
+    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    counts = {kind: max(row["networks"] for row in rows if row["kind"] == kind) for kind in kinds}
+    lines = [
+        "| method | " + " | ".join(f"{kind} ({counts[kind]}): AUROC, lowest | F1 | kept" for kind in kinds) + " |",
+        "|---|" + "---|---|---|" * len(kinds),
+    ]
+    for method in dict.fromkeys(row["method"] for row in rows):
+        cells = [_CALLS.get(method, f'`disentangle(objective="{method}", beta="elbow")`')]
+        for kind in kinds:
+            mine = [row for row in rows if (row["kind"], row["method"]) == (kind, method)]
+            cells += _cells(mine[0]) if mine else ["", "", ""]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    return [f"{row['auroc']:.3f}, {row['lowest_auroc']:.3f}", f"{row['f1']:.2f}", f"{100 * row['kept']:.0f} %"]
