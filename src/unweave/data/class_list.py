@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,6 +15,7 @@ from unweave.errors import DataError
 from unweave.files import read_text
 
 _FORM = "is not a JSON list of {index, wnid, name}"
+_WORDNET_ID = re.compile(r"n\d{8}")
 
 
 @dataclass(frozen=True)
@@ -24,16 +27,28 @@ class ClassEntry:
     name: str
 
 
+_PLACES = re.compile(r"/\w/(\S+)\s+(\d{1,9})")
+"""A line of Places365's categories: the letter's folder, the name, the output."""
+
+
 def read_class_list(file: str | Path) -> list[ClassEntry]:
-    """A JSON list of `{"index", "wnid", "name"}` in UTF-8; `wnid` may be left out.
+    """A JSON list of `{"index", "wnid", "name"}` in UTF-8, where `wnid` may be left out; or a `.txt` file of lines
+    `/a/airfield 0`, as Places365 publishes its `categories_places365.txt`; or `imagenet`, for the 1,000 names that
+    torchvision publishes with its weights.
 
     Raises
     ------
     DataError
         If the file is not that, or an index comes twice.
     """
+    if str(file) == "imagenet":
+        from torchvision.models import ResNet50_Weights
+
+        names = ResNet50_Weights.DEFAULT.meta["categories"]
+        return [ClassEntry(index, "", name) for index, name in enumerate(names)]
     try:
-        entries = json.loads(read_text(file), parse_constant=_refuse_constant)
+        text = read_text(file)
+        entries = _lines(text) if str(file).endswith(".txt") else json.loads(text, parse_constant=_refuse_constant)
     except OSError as error:
         raise DataError(f"class list {file} cannot be read ({reason_of(error)})") from error
     except RecursionError as error:
@@ -54,6 +69,15 @@ def read_class_list(file: str | Path) -> list[ClassEntry]:
         known[entry["index"]] = number
         classes.append(ClassEntry(entry["index"], entry.get("wnid", ""), entry["name"]))
     return classes
+
+
+def _lines(text: str) -> list[dict[str, Any]]:
+    """The entries of lines such as `/a/airfield 0`."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    found = [(_PLACES.fullmatch(line), line) for line in lines]
+    if wrong := next((line for match, line in found if match is None), None):
+        raise ValueError(f"a line is {_short(wrong)} where /letter/name and an index are needed")
+    return [{"index": int(match[2]), "name": match[1]} for match, _ in found if match]
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -94,14 +118,31 @@ def _is_unicode(text: str) -> bool:
 
 
 class FolderNames:
-    """Finds the output that a class folder's name means: a WordNet id, a class name, or an output's index."""
+    """Finds the output that a class folder's name means: a WordNet id, a class name, or an output's index.
+
+    A name with a slash, which no folder can have, may have a hyphen there (`balcony-exterior` in Places365).
+    """
 
     def __init__(self, class_list: list[ClassEntry]) -> None:
         self._entries: defaultdict[str, dict[int, ClassEntry]] = defaultdict(dict)
         for entry in class_list:
-            for name in filter(None, (entry.wnid, entry.name)):
+            for name in filter(None, (entry.wnid, entry.name, entry.name.replace("/", "-"))):
                 self._entries[name][entry.index] = entry
         self._indices = {str(entry.index): entry.index for entry in class_list}
+
+    def outputs_of(self, names: Sequence[str]) -> list[int]:
+        """The outputs' indices. All folders of ImageNet, in sorted order, are the outputs in order also where the list
+        knows no WordNet ids.
+
+        Raises
+        ------
+        DataError
+            If a name means no class, or several.
+        """
+        all_ids = len(names) == len(self._indices) and all(_WORDNET_ID.fullmatch(name) for name in names)
+        if all_ids and not any(entry.wnid for known in self._entries.values() for entry in known.values()):
+            return sorted(self._indices.values())
+        return [self.output_of(name) for name in names]
 
     def output_of(self, name: str) -> int:
         """The output's index.

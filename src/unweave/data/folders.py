@@ -61,8 +61,7 @@ def image_folder(
             'list of {"index", "wnid", "name"}) that maps folders to outputs'
         )
     names = [_name(path) for path in inner]
-    known = None if class_list is None else FolderNames(class_list)
-    indices = [position if known is None else known.output_of(name) for position, name in enumerate(names)]
+    indices = list(range(outputs)) if class_list is None else FolderNames(class_list).outputs_of(names)
     for name, index in zip(names, indices, strict=True):
         if index >= outputs:
             raise DataError(f"folder {name!r} is output {index} in the class list, the network has {outputs}")
