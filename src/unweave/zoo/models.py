@@ -166,9 +166,11 @@ def _published(library: str, name: str) -> Iterator[None]:
 
 
 def published_preprocessing(name: str) -> tuple[str, int] | None:
-    """(preprocessing, size) of `torchvision:NAME` and `timm:NAME`, as they publish it; None where it is not known or is
-    none of the named ones."""
+    """(preprocessing, size) of `torchvision:NAME`, `timm:NAME` and `zoo:darts_imagenet`, as they are published; None
+    where it is not known or is none of the named ones."""
     kind, _, rest = name.partition(":")
+    if name == "zoo:darts_imagenet":
+        return "imagenet", 224
     if kind == "torchvision":
         from torchvision import models
 
