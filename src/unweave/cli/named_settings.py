@@ -63,13 +63,11 @@ def is_typed(context: typer.Context, parameter: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def without_unused(
-    context: typer.Context, name: str | None, specs: tuple[str | None, ...], used: dict[str, Any]
-) -> Any:
-    """`used` (how images are read) without settings that nobody typed, where no image folder is among `specs`."""
-    if name is None or any(spec is not None and spec.startswith("imagefolder:") for spec in specs):
-        return used
-    return {key: value if key not in _OF_IMAGES or is_typed(context, key) else None for key, value in used.items()}
+def without_unused(context: typer.Context, reading: dict[str, Any], *data: str | None) -> dict[str, Any]:
+    """How images are read, without settings that nobody typed where no folder of images is among `data`."""
+    if any(spec is not None and spec.startswith("imagefolder:") for spec in data):
+        return reading
+    return {key: value if is_typed(context, key) else None for key, value in reading.items()}
 
 
 def refuse_missing_weights(settings: PublishedSettings, model: str, weights: str | None) -> None:
