@@ -15,6 +15,7 @@ from unweave.errors import DataError
 from unweave.files import read_text
 
 _FORM = "is not a JSON list of {index, wnid, name}"
+_FORM_OF_LINES = "is not a list of lines /letter/name index"
 _WORDNET_ID = re.compile(r"n\d{8}")
 
 
@@ -46,18 +47,20 @@ def read_class_list(file: str | Path) -> list[ClassEntry]:
 
         names = ResNet50_Weights.DEFAULT.meta["categories"]
         return [ClassEntry(index, "", name) for index, name in enumerate(names)]
+    of_lines = str(file).endswith(".txt")
+    form = _FORM_OF_LINES if of_lines else _FORM
     try:
         text = read_text(file)
-        entries = _lines(text) if str(file).endswith(".txt") else json.loads(text, parse_constant=_refuse_constant)
+        entries = _entries(text) if of_lines else json.loads(text, parse_constant=_refuse_constant)
     except OSError as error:
         raise DataError(f"class list {file} cannot be read ({reason_of(error)})") from error
     except RecursionError as error:
-        raise DataError(f"{file} {_FORM} (it is nested too deeply)") from error
+        raise DataError(f"{file} {form} (it is nested too deeply)") from error
     except ValueError as error:
-        raise DataError(f"{file} {_FORM} ({reason_of(error)})") from error
+        raise DataError(f"{file} {form} ({reason_of(error)})") from error
     if not isinstance(entries, list) or not entries:
         found = "no entries" if isinstance(entries, list) else f"one {type(entries).__name__}"
-        raise DataError(f"{file} {_FORM} (it holds {found})")
+        raise DataError(f"{file} {form} (it holds {found})")
     known: dict[int, int] = {}
     classes = []
     for number, entry in enumerate(entries, 1):
@@ -65,18 +68,18 @@ def read_class_list(file: str | Path) -> list[ClassEntry]:
             f"its index {entry['index']} is that of entry {known[entry['index']]}" if entry["index"] in known else None
         )
         if wrong:
-            raise DataError(f"{file} {_FORM} (entry {number}: {wrong})")
+            raise DataError(f"{file} {form} (entry {number}: {wrong})")
         known[entry["index"]] = number
         classes.append(ClassEntry(entry["index"], entry.get("wnid", ""), entry["name"]))
     return classes
 
 
-def _lines(text: str) -> list[dict[str, Any]]:
+def _entries(text: str) -> list[dict[str, Any]]:
     """The entries of lines such as `/a/airfield 0`."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     found = [(_PLACES.fullmatch(line), line) for line in lines]
     if wrong := next((line for match, line in found if match is None), None):
-        raise ValueError(f"a line is {_short(wrong)} where /letter/name and an index are needed")
+        raise ValueError(f"a line is {_short(wrong)}")
     return [{"index": int(match[2]), "name": match[1]} for match, _ in found if match]
 
 
