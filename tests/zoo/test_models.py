@@ -157,10 +157,11 @@ def test_code_in_a_published_file_does_not_run(torch_home, tmp_path, monkeypatch
     assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
 
 
-def test_weights_of_a_network_with_other_classes_name_the_tensor(tmp_path):
+def test_weights_that_do_not_fit_name_the_tensor(tmp_path):
     state = load_model("torchvision:squeezenet1_1", "random").state_dict()
-    state["classifier.1.weight"] = state["classifier.1.weight"][:7].clone()
-    message = r"'classifier.1.weight' is \(7, 512, 1, 1\) there and \(1000, 512, 1, 1\) here"
+    state["features.0.weight"] = state["features.0.weight"][:7].clone()
+    state["classifier.1.bias"] = state["classifier.1.bias"][:9].clone()
+    message = r"'features.0.weight' is \(7, 3, 3, 3\) there and \(64, 3, 3, 3\) here"
     with pytest.raises(SettingError, match=message):
         load_model("torchvision:squeezenet1_1", _saved(state, tmp_path / "seven.pt"))
 
