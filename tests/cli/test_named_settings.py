@@ -5,8 +5,10 @@ import re
 import pytest
 from PIL import Image
 
+from unweave.errors import SettingError
 from unweave.network.published import PUBLISHED_SITES
 from unweave.paths import Paths
+from unweave.zoo import models
 
 NAME = "iccv2021:vgg16:imagenet"
 NETWORKS = """
@@ -60,8 +62,8 @@ def test_a_published_run_at_another_size_and_with_fewer_passes(unweave, file, ph
     typed = ("--settings", NAME, "--size", "32", "--passes", "1", "--out", tmp_path / "run", "--json")
     ran = unweave("disentangle", f"{file}:thousand", f"imagefolder:{photos}", *typed)
     assert ran.status == 0, ran.err
-    said = f"unweave: {NAME}, but as typed: model {file}:thousand (not torchvision:vgg16), passes 1 (not 20)"
-    assert ran.err.startswith(f"{said}, size 32 (not 224)\n")
+    said = f"unweave: {NAME}, but as typed: model {file}:thousand (not torchvision:vgg16), size 32 (not 224)"
+    assert ran.err.startswith(f"{said}, passes 1 (not 20)\n")
     paths = Paths.load(tmp_path / "run" / "paths.safetensors")
     assert paths.rows.names == ("tench", "goldfish")
     assert paths.sites.names == PUBLISHED_SITES["iccv2021:vgg16"]
@@ -96,14 +98,33 @@ def test_sites_takes_the_level_of_a_published_run(unweave, file):
     assert "avgpool/adaptive_avg_pool2d:0" in ran.out
 
 
+@pytest.mark.parametrize(
+    ("typed", "loaded"),
+    [
+        ((), ("torchvision:vgg16", "IMAGENET1K_V1")),
+        (("--weights", "mine.pth"), ("torchvision:vgg16", "mine.pth")),
+        (("torchvision:vgg16_bn",), ("torchvision:vgg16_bn", None)),
+    ],
+)
+def test_the_published_network_comes_with_the_weights_of_its_time(unweave, monkeypatch, typed, loaded):
+    asked = []
+
+    def load(model, weights):
+        asked.append((model, weights))
+        raise SettingError("enough")
+
+    monkeypatch.setattr(models, "load_model", load)
+    ran = unweave("sites", *typed, "--settings", NAME)
+    assert (ran.status, ran.err, asked) == (2, "unweave: enough\n", [loaded])
+
+
 @pytest.mark.parametrize("command", ["disentangle", "sites"])
 def test_places365_s_networks_do_not_come_with_their_weights(unweave, tmp_path, command):
     rest = ("imagefolder:photos", "--out", tmp_path / "run") if command == "disentangle" else ()
     ran = unweave(command, *rest, "--settings", "iccv2021:resnet50:places365")
     assert ran.status == 2
     assert ran.err == (
-        "unweave: iccv2021:resnet50:places365 is of a network of 365 classes, for which torchvision:resnet50 comes "
-        "without weights; give --weights FILE\n"
+        "unweave: torchvision:resnet50 comes without the weights of iccv2021:resnet50:places365; give --weights FILE\n"
     )
 
 

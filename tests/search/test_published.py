@@ -44,6 +44,8 @@ def test_every_run_has_a_network_its_sites_and_its_images():
         ("imagenet", 1000, "imagenet"),
         ("places365", 365, None),
     }
+    named = {one.name for one in PUBLISHED_SETTINGS.values() if one.weights == "IMAGENET1K_V1"}
+    assert named == {f"{paper}:{name}:imagenet" for paper in ("iccv2021", "preprint") for name in NETWORKS[:3]}
     assert {(one.preprocess, one.size) for one in PUBLISHED_SETTINGS.values()} == {("imagenet", 224)}
     models = {one.name.split(":")[1]: one.model for one in PUBLISHED_SETTINGS.values()}
     assert models == {

@@ -8,7 +8,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import unweave as uw
 from tests.decoupling.problems import settled
-from unweave.network.sites import find_sites
 from unweave.zoo.darts import CifarDarts, ImageNetDarts
 from unweave.zoo.models import load_model, published_preprocessing
 
@@ -188,11 +187,10 @@ def test_the_cifar_form_keeps_the_size_in_its_stem():
     assert sizes == [(16, 32, 32), (32, 16, 16), (64, 8, 8)]
 
 
-def test_cells_that_two_others_read_are_sites_by_name(network):
-    sites = find_sites(network, IMAGES[:2], SITES)
-    assert [(site.channels, *site.shape[1:]) for site in sites] == [
-        *((4, 8, 8), (4, 4, 4), (16, 4, 4)),
-        *((32, 2, 2), (64, 1, 1)),
+def test_cells_that_two_others_read_are_sites_by_name(paths):
+    assert [(site.name, site.channels, *site.shape[1:]) for site in paths.sites] == [
+        *(("stem1.0/relu:0", 4, 8, 8), ("stem1.2/batch_norm:0", 4, 4, 4)),
+        *(("cells.0/cat:0", 16, 4, 4), ("cells.1/cat:0", 32, 2, 2), ("cells.2/cat:0", 64, 1, 1)),
     ]
 
 

@@ -112,6 +112,16 @@ def test_torchvision_loads_the_published_file_by_its_name(torch_home):
     assert all(torch.equal(network.state_dict()[name], tensor) for name, tensor in state.items())
 
 
+def test_torchvision_loads_the_weights_that_are_named(torch_home):
+    torch.manual_seed(4)
+    state = load_model("torchvision:squeezenet1_1", "random").state_dict()
+    torch.save(state, torch_home / PUBLISHED)
+    network = load_model("torchvision:squeezenet1_1", "IMAGENET1K_V1")
+    assert all(torch.equal(network.state_dict()[name], tensor) for name, tensor in state.items())
+    with pytest.raises(SettingError, match="no weights file IMAGENET1K_V2"):
+        load_model("torchvision:squeezenet1_1", "IMAGENET1K_V2")
+
+
 def test_failed_download_says_what_to_type(torch_home, capsys):
     message = (
         r"weights of squeezenet1_1 cannot be downloaded \(URLError: .*no route to host.*\); give --weights FILE, or"

@@ -12,8 +12,8 @@ from unweave.cli.named_settings import (
     NamedSettings,
     check_fit,
     is_typed,
-    refuse_missing_weights,
     said,
+    weights_to_load,
     without_unused,
 )
 from unweave.cli.options import (
@@ -134,7 +134,7 @@ def disentangle(
             raise SettingError("TRAIN is missing, the images to search on; see: unweave disentangle --help")
         model, train = published.model, model
     if published is not None:
-        refuse_missing_weights(published, model, weights)
+        weights = weights_to_load(context, published, model, weights)
     chosen_beta = None if beta is None else _beta(beta)
     run = RunFolder(out)
     if not dry_run:
@@ -145,7 +145,9 @@ def disentangle(
     notes: dict[str, Any] = {"inputs": inputs.as_manifest()}
     if settings is not None:
         typed = {"model": model, "level": level, "objective": objective, "beta": beta, "rate": rate, "passes": passes}
-        notes["published"] = said(context, settings, {**typed, "batch": batch, "augment": augment, **reading})
+        notes["published"] = said(
+            context, settings, {**typed, "batch": batch, "augment": augment, "weights": weights, **reading}
+        )
     network = inputs.network()
     images = inputs.images(train, network, train=True)
     asked = Settings(

@@ -49,7 +49,7 @@ def said(context: typer.Context, name: str, used: dict[str, Any]) -> dict[str, A
     instead = {
         key: value
         for key, value in used.items()
-        if key in published and is_typed(context, key) and str(value) != str(published[key])
+        if published.get(key) is not None and is_typed(context, key) and str(value) != str(published[key])
     }
     if instead:
         listed = ", ".join(f"{key} {value} (not {published[key]})" for key, value in instead.items())
@@ -70,13 +70,21 @@ def without_unused(context: typer.Context, reading: dict[str, Any], *data: str |
     return {key: value if is_typed(context, key) else None for key, value in reading.items()}
 
 
-def refuse_missing_weights(settings: PublishedSettings, model: str, weights: str | None) -> None:
-    """Networks for other classes than ImageNet's do not come with their libraries."""
-    if model == settings.model and settings.classes != 1000 and weights is None:
-        raise SettingError(
-            f"{settings.name} is of a network of {settings.classes} classes, for which {model} comes without weights; "
-            "give --weights FILE"
-        )
+def weights_to_load(context: typer.Context, settings: PublishedSettings, model: str, weights: str | None) -> str | None:
+    """The weights that are typed; else the published ones of the published network, and none of another.
+
+    Raises
+    ------
+    SettingError
+        If the published weights are a file that nobody named.
+    """
+    if is_typed(context, "weights"):
+        return weights
+    if model != settings.model:
+        return None
+    if settings.weights is None:
+        raise SettingError(f"{model} comes without the weights of {settings.name}; give --weights FILE")
+    return settings.weights
 
 
 def check_fit(settings: PublishedSettings, model: str, search: Search) -> None:

@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
-from unweave.cli.named_settings import NamedSettings, refuse_missing_weights
+from unweave.cli.named_settings import NamedSettings, weights_to_load
 from unweave.cli.options import Json, Logits, Model, Weights
 from unweave.cli.output import print_json, print_table
 from unweave.errors import SettingError
 
 
 def sites(
+    context: typer.Context,
     model: Model,
     shape: Annotated[str, typer.Option("--input", help="Shape of one image, such as 3x224x224.")] = "3x224x224",
     level: Annotated[
@@ -37,7 +38,7 @@ def sites(
 
     example = torch.zeros(2, *image_shape(shape))
     if settings is not None:
-        refuse_missing_weights(published_settings(settings), model, weights)
+        weights = weights_to_load(context, published_settings(settings), model, weights)
     network = load_model(model, weights)
     wanted = level.split(",") if "/" in level else level
     found = find_sites(network, example, wanted, logits=logits_key(logits))

@@ -15,6 +15,7 @@ _MODELS = {
     "darts": "zoo:darts_imagenet",
 }
 _CLASSES = {"imagenet": 1000, "places365": 365}
+_CLASS_NAMES = {"imagenet": "imagenet"}
 
 _ICCV_BETA = {"imagenet": (4.5, 0.02, 0.02, 0.45), "places365": (5.0, 0.02, 0.02, 0.20)}
 _PREPRINT_LAMBDA = {"imagenet": (6.0, 0.03, 0.08, 0.3), "places365": (6.0, 0.023, 0.02, 0.19)}
@@ -41,6 +42,8 @@ class PublishedSettings:
         As `disentangle` takes them; `beta` is the preprint's lambda in its own runs.
     preprocess, size
         How images are scaled, and the side of the square that is cropped from them, in pixels.
+    weights
+        The name of torchvision's weights that the paper used; None where they are a file of one's own.
     classes_file
         Where the names of the classes come from, as `--classes-file` takes it; None where the data set brings them.
     """
@@ -58,6 +61,7 @@ class PublishedSettings:
     augment: str = "none"
     preprocess: str = "imagenet"
     size: int = 224
+    weights: str | None = None
     classes_file: str | None = None
 
     @property
@@ -88,6 +92,11 @@ def published_settings(name: str) -> PublishedSettings:
     return PUBLISHED_SETTINGS[name]
 
 
+def _weights(network: str, data: str) -> str | None:
+    """Those of torchvision at the time of the papers; its newer ones of ResNet50 are another network."""
+    return "IMAGENET1K_V1" if data == "imagenet" and _MODELS[network].startswith("torchvision:") else None
+
+
 def _iccv(network: str, position: int, data: str) -> PublishedSettings:
     return PublishedSettings(
         name=f"iccv2021:{network}:{data}",
@@ -99,7 +108,8 @@ def _iccv(network: str, position: int, data: str) -> PublishedSettings:
         beta=_ICCV_BETA[data][position],
         rate=0.1,
         augment="published",
-        classes_file="imagenet" if data == "imagenet" else None,
+        weights=_weights(network, data),
+        classes_file=_CLASS_NAMES.get(data),
     )
 
 
@@ -113,7 +123,8 @@ def _preprint(network: str, position: int, data: str) -> PublishedSettings:
         objective="concept-path",
         beta=_PREPRINT_LAMBDA[data][position],
         rate=_PREPRINT_RATE[data][position],
-        classes_file="imagenet" if data == "imagenet" else None,
+        weights=_weights(network, data),
+        classes_file=_CLASS_NAMES.get(data),
     )
 
 

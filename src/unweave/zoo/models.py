@@ -44,6 +44,7 @@ def load_model(name: str, weights: str | Path | None = None) -> nn.Module:
     the spot; the rest of the zoo (`zoo:resnet20_cifar`, 32, 44, 56 and 110, `zoo:vgg19_cifar`, `zoo:googlenet_cifar`,
     `zoo:darts_cifar`, `zoo:darts_imagenet`) needs `weights`. `file.py:function` calls the function, which returns a
     module. `weights` is a state dict: `.safetensors`, or `.pt`, `.pth`, `.pth.tar`, read without running code from it.
+    For torchvision it may also be the name of published weights, such as `IMAGENET1K_V1`.
     Where its head is for another number of classes, the network gets as many; a user's network is what it is.
     `weights="random"` gives networks without trained weights; a user's function decides on that itself.
 
@@ -55,7 +56,10 @@ def load_model(name: str, weights: str | Path | None = None) -> nn.Module:
         If timm is needed and not installed.
     """
     kind, _, rest = name.partition(":")
-    if kind in _KINDS and rest:
+    version = str(weights) if kind == "torchvision" and str(weights) in _versions(rest) else None
+    if version is not None:
+        made, weights = _torchvision(rest, trained=True, version=version), None
+    elif kind in _KINDS and rest:
         made = _KINDS[kind](rest, trained=weights is None)
     elif name.rpartition(":")[0].endswith(".py"):
         made = _users_network(name, random=str(weights) == "random")
@@ -96,7 +100,14 @@ def _zoo(name: str, *, trained: bool) -> _Made:
     return _UNTRAINED[name]
 
 
-def _torchvision(name: str, *, trained: bool) -> _Made:
+def _versions(name: str) -> tuple[str, ...]:
+    """What torchvision calls the weights that it publishes of a network."""
+    from torchvision import models
+
+    return tuple(models.get_model_weights(name).__members__) if name in models.list_models(module=models) else ()
+
+
+def _torchvision(name: str, *, trained: bool, version: str = "DEFAULT") -> _Made:
     from torchvision import models
 
     if name not in models.list_models(module=models):
@@ -107,7 +118,7 @@ def _torchvision(name: str, *, trained: bool) -> _Made:
         own = {"num_classes": classes[0]} if classes else {}
         with _published("torchvision", name):
             network: nn.Module = models.get_model(
-                name, weights="DEFAULT" if trained else None, progress=sys.stderr.isatty(), **extra, **own
+                name, weights=version if trained else None, progress=sys.stderr.isatty(), **extra, **own
             )
         return network
 
