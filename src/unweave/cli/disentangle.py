@@ -144,10 +144,9 @@ def disentangle(
     inputs = Inputs(model, train, validation, weights, logits=logits, loaders=loaders, strict=strict, **reading)
     notes: dict[str, Any] = {"inputs": inputs.as_manifest()}
     if settings is not None:
-        typed = {"model": model, "level": level, "objective": objective, "beta": beta, "rate": rate, "passes": passes}
-        notes["published"] = said(
-            context, settings, {**typed, "batch": batch, "augment": augment, "weights": weights, **reading}
-        )
+        read = {"model": model, "weights": weights, "level": level, **reading}
+        steps = {"objective": objective, "beta": beta, "rate": rate, "passes": passes, "batch": batch}
+        notes["published"] = said(context, settings, {**read, **steps, "augment": augment})
     network = inputs.network()
     images = inputs.images(train, network, train=True)
     asked = Settings(

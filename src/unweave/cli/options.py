@@ -15,7 +15,7 @@ Model = Annotated[
 Weights = Annotated[
     str | None,
     typer.Option(
-        help="A state dict (.safetensors, .pt, .pth, .pth.tar), torchvision's name of some (IMAGENET1K_V1), or 'random' "
+        help="A state dict (.safetensors, .pt, .pth, .pth.tar), a name of torchvision's (IMAGENET1K_V1), or 'random' "
         "for an untrained network."
     ),
 ]
