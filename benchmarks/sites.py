@@ -2,8 +2,8 @@
 
     python -m benchmarks.sites
 
-torchvision's architectures with random weights at their usual input size, and, where UNWEAVE_REAL_DATA is set, the
-networks of a user's own file. Also checks that the tapped graph gives the network's own output.
+torchvision's architectures and DARTS-Net with random weights at their usual input size, and, where UNWEAVE_REAL_DATA is
+set, the networks of a user's own file. Also checks that the tapped graph gives the network's own output.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from benchmarks.common import keep, user_networks
 from unweave.network.capture import capture
 from unweave.network.sites import sites_of
 from unweave.network.tapping import Recorder, TappedNetwork
+from unweave.zoo.models import load_model
 
 FAMILIES = {
     "alexnet": "plain",
@@ -41,6 +42,7 @@ FAMILIES = {
     "vit_b_16": "transformer",
     "swin_t": "windowed transformer",
 }
+ZOO = {"darts_imagenet": 224, "darts_cifar": 32}
 OWN = {"resnet20": 32, "resnet56": 32, "densenet40": 32, "mobilenet_v1": 224, "squeezenet": 224}
 
 
@@ -73,6 +75,10 @@ def main() -> None:
         extra = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
         network = models.get_model(name, weights=None, **extra).eval()
         rows.append({"family": family, **examine(name, network, 299 if name == "inception_v3" else 224)})
+    for name, size in ZOO.items():
+        rows.append(
+            {"family": "cells that read two values", **examine(name, load_model(f"zoo:{name}", "random"), size)}
+        )
     if os.environ.get("UNWEAVE_REAL_DATA"):
         networks = user_networks()
         for name, size in OWN.items():

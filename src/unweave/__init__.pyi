@@ -33,6 +33,8 @@ from unweave.planted.planting import plant as plant
 from unweave.planted.scoring import score_paths as score_paths
 from unweave.search.attribute import attribute as attribute
 from unweave.search.disentangle import disentangle as disentangle
+from unweave.search.published import PublishedSettings as PublishedSettings
+from unweave.search.published import published_settings as published_settings
 from unweave.search.route import route as route
 from unweave.surgery.cost import extraction_cost as extraction_cost
 from unweave.surgery.extract import extract as extract

@@ -68,6 +68,52 @@ def test_missing_class_list_and_folders_are_refused(tmp_path):
         read_class_list(tmp_path)
 
 
+def test_categories_of_places365_are_read_as_published(tmp_path):
+    file = tmp_path / "categories_places365.txt"
+    file.write_text("/a/airfield 0\n/a/apartment_building/outdoor 1\n\n/b/balcony/exterior 2\n")
+    entries = read_class_list(file)
+    assert [entry.name for entry in entries] == ["airfield", "apartment_building/outdoor", "balcony/exterior"]
+    found = FolderNames(entries).outputs_of(["balcony-exterior", "airfield", "apartment_building-outdoor"])
+    assert found == [2, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("airfield 0\n", 'a line is "airfield 0"'),
+        ("/a/airfield\n", 'a line is "/a/airfield"'),
+        ("/a/airfield -1\n", 'a line is "/a/airfield -1"'),
+        ("/a/airfield 3\n/a/alley 3\n", "entry 2: its index 3 is that of entry 1"),
+        ("", "it holds no entries"),
+    ],
+)
+def test_lines_of_another_form_are_refused(tmp_path, content, reason):
+    file = tmp_path / "categories.txt"
+    file.write_text(content)
+    with pytest.raises(DataError, match=f"is not a list of lines /letter/name index .{reason}"):
+        read_class_list(file)
+
+
+def test_imagenet_s_names_are_those_of_torchvision_s_weights():
+    entries = read_class_list("imagenet")
+    assert [entry.index for entry in entries] == list(range(1000))
+    assert (entries[0].name, entries[8].name, entries[999].name) == ("tench", "hen", "toilet tissue")
+
+
+def test_all_folders_of_imagenet_are_the_outputs_in_order_where_the_list_has_no_ids():
+    names = FolderNames([ClassEntry(1, "", "goldfish"), ClassEntry(0, "", "tench")])
+    assert names.outputs_of(["n01440764", "n01443537"]) == [0, 1]
+    with pytest.raises(DataError, match="folder 'n01440764' is no WordNet id"):
+        names.outputs_of(["n01440764"])  # a part of them says nothing of the order
+    with pytest.raises(DataError, match="folder 'trout' is no WordNet id"):
+        names.outputs_of(["goldfish", "trout"])
+
+
+def test_a_list_with_ids_is_asked_for_every_folder():
+    names = FolderNames([ClassEntry(0, "n01443537", "goldfish"), ClassEntry(1, "n01440764", "tench")])
+    assert names.outputs_of(["n01440764", "n01443537"]) == [1, 0]
+
+
 def test_an_ambiguous_name_is_answered_with_indices_and_wordnet_ids():
     names = FolderNames([ClassEntry(1, "n02", "crane"), ClassEntry(3, "n04", "crane"), ClassEntry(5, "", "crane")])
     with pytest.raises(DataError, match=r"'crane' names 3 classes \(1: n02, 3: n04, 5: no WordNet id\); name"):
@@ -87,3 +133,16 @@ def test_an_entry_without_a_wordnet_id_does_not_match_an_empty_name():
 
 def test_outputs_without_an_entry_are_named_by_index():
     assert names_of([ClassEntry(2, "", "drake"), ClassEntry(9, "", "far")], 4) == ["0", "1", "drake", "3"]
+
+
+def test_an_object_of_indices_is_a_class_list_too(tmp_path):
+    file = tmp_path / "imagenet_class_index.json"
+    file.write_text('{"0": ["n01440764", "tench"], "7": ["n01514668", "cock"]}')
+    assert read_class_list(file) == [ClassEntry(0, "n01440764", "tench"), ClassEntry(7, "n01514668", "cock")]
+
+
+@pytest.mark.parametrize("text", ['{"0": ["n01", "tench", 3]}', '{"x": ["n01", "tench"]}', '{"0": "tench"}', "{}"])
+def test_other_objects_are_not(tmp_path, text):
+    (tmp_path / "file.json").write_text(text)
+    with pytest.raises(DataError, match="is not a JSON list"):
+        read_class_list(tmp_path / "file.json")

@@ -12,6 +12,7 @@ from torchvision.models.vision_transformer import VisionTransformer
 from unweave.errors import SiteError
 from unweave.network.capture import capture
 from unweave.network.sites import Site, Sites, find_sites, nodes_of_sites, sites_of
+from unweave.zoo.darts import ImageNetDarts
 
 IMAGES = torch.zeros(1, 3, 8, 8)
 
@@ -35,6 +36,12 @@ def resnet50():
 @pytest.fixture(scope="module")
 def densenet121():
     return captured_big("densenet121")
+
+
+@pytest.fixture(scope="module")
+def darts():
+    with torch.device("meta"):
+        return capture(ImageNetDarts(), torch.zeros(1, 3, 64, 64))
 
 
 VGG16_CHANNELS = [64] * 2 + [128] * 2 + [256] * 3 + [512] * 6
@@ -95,6 +102,17 @@ def test_densenet121_published_sites_are_the_dense_blocks_themselves(densenet121
         "relu:0",
     ]
     assert [site.channels for site in sites] == DENSENET121_CHANNELS
+
+
+def test_darts_has_its_16_published_sites_of_which_cells_are_no_cut_points(darts):
+    sites = sites_of(darts, "iccv2021:darts")
+    assert list(sites.names) == [
+        *("stem1.0/relu:0", "stem1.2/batch_norm:0"),
+        *(f"cells.{number}/cat:0" for number in range(14)),
+    ]
+    assert [site.channels for site in sites] == [48, 48] + [192] * 4 + [384] * 5 + [768] * 5
+    assert [site.shape[1] for site in sites] == [16] + [8] * 5 + [4] * 5 + [2] * 5
+    assert sites_of(darts, "block").names[1:] == ("stem1.0/relu:0", "cells.13/cat:0")
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,16 @@ def test_torchvision_loads_the_published_file_by_its_name(torch_home):
     assert all(torch.equal(network.state_dict()[name], tensor) for name, tensor in state.items())
 
 
+def test_torchvision_loads_the_weights_that_are_named(torch_home):
+    torch.manual_seed(4)
+    state = load_model("torchvision:squeezenet1_1", "random").state_dict()
+    torch.save(state, torch_home / PUBLISHED)
+    network = load_model("torchvision:squeezenet1_1", "IMAGENET1K_V1")
+    assert all(torch.equal(network.state_dict()[name], tensor) for name, tensor in state.items())
+    with pytest.raises(SettingError, match="no weights file IMAGENET1K_V2"):
+        load_model("torchvision:squeezenet1_1", "IMAGENET1K_V2")
+
+
 def test_failed_download_says_what_to_type(torch_home, capsys):
     message = (
         r"weights of squeezenet1_1 cannot be downloaded \(URLError: .*no route to host.*\); give --weights FILE, or"
@@ -157,10 +167,11 @@ def test_code_in_a_published_file_does_not_run(torch_home, tmp_path, monkeypatch
     assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
 
 
-def test_weights_of_a_network_with_other_classes_name_the_tensor(tmp_path):
+def test_weights_that_do_not_fit_name_the_tensor(tmp_path):
     state = load_model("torchvision:squeezenet1_1", "random").state_dict()
-    state["classifier.1.weight"] = state["classifier.1.weight"][:7].clone()
-    message = r"'classifier.1.weight' is \(7, 512, 1, 1\) there and \(1000, 512, 1, 1\) here"
+    state["features.0.weight"] = state["features.0.weight"][:7].clone()
+    state["classifier.1.bias"] = state["classifier.1.bias"][:9].clone()
+    message = r"'features.0.weight' is \(7, 3, 3, 3\) there and \(64, 3, 3, 3\) here"
     with pytest.raises(SettingError, match=message):
         load_model("torchvision:squeezenet1_1", _saved(state, tmp_path / "seven.pt"))
 

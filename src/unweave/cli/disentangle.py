@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from unweave.cli.named_settings import (
+    NamedSettings,
+    check_fit,
+    is_typed,
+    said,
+    weights_to_load,
+    without_unused,
+)
 from unweave.cli.options import (
     DATA_HELP,
     ClassesFile,
@@ -33,9 +41,13 @@ if TYPE_CHECKING:
 
 
 def disentangle(
+    context: typer.Context,
     model: Model,
-    train: Annotated[str, typer.Argument(metavar="TRAIN", help=f"Images to search on: {DATA_HELP}.")],
     out: Out,
+    train: Annotated[
+        str | None, typer.Argument(metavar="TRAIN", help=f"Images to search on: {DATA_HELP}.", show_default=False)
+    ] = None,
+    settings: NamedSettings = None,
     validation: Annotated[str | None, typer.Option(help="Images to measure on later, in the same forms.")] = None,
     level: Annotated[str, typer.Option(help="block, filter, iccv2021:..., or value names by comma.")] = "block",
     objective: Annotated[
@@ -100,7 +112,8 @@ def disentangle(
 ) -> None:
     """Find the sub-architecture of every class of a trained network.
 
-    Scores are saved after every pass; the same command again goes on from there.
+    Scores are saved after every pass; the same command again goes on from there. With --settings, MODEL may be left
+    out.
 
     Example: unweave disentangle networks.py:resnet20 cifar10:data --validation cifar10:data --preprocess imagenet
     --limit-per-class 100 --out run
@@ -111,19 +124,32 @@ def disentangle(
     from unweave.pipeline.starts import start_named
     from unweave.runs.folder import RunFolder
     from unweave.search.cost import Cost
+    from unweave.search.published import published_settings
     from unweave.search.search import Search
     from unweave.search.settings import Settings
 
+    published = published_settings(settings) if settings is not None else None
+    if train is None:
+        if published is None or not is_typed(context, "model"):
+            raise SettingError("TRAIN is missing, the images to search on; see: unweave disentangle --help")
+        model, train = published.model, model
+    if published is not None:
+        weights = weights_to_load(context, published, model, weights)
     chosen_beta = None if beta is None else _beta(beta)
     run = RunFolder(out)
     if not dry_run:
         run.check_writable()
-    inputs = Inputs(
-        model, train, validation, weights, preprocess, size, classes_file, logits, loaders=loaders, strict=strict
-    )
+    reading: dict[str, Any] = {"preprocess": preprocess, "size": size, "classes_file": classes_file}
+    reading = without_unused(context, reading, train, validation)
+    inputs = Inputs(model, train, validation, weights, logits=logits, loaders=loaders, strict=strict, **reading)
+    notes: dict[str, Any] = {"inputs": inputs.as_manifest()}
+    if settings is not None:
+        read = {"model": model, "weights": weights, "level": level, **reading}
+        steps = {"objective": objective, "beta": beta, "rate": rate, "passes": passes, "batch": batch}
+        notes["published"] = said(context, settings, {**read, **steps, "augment": augment})
     network = inputs.network()
     images = inputs.images(train, network, train=True)
-    settings = Settings(
+    asked = Settings(
         objective,
         chosen_beta,
         not no_reconstruction,
@@ -146,12 +172,12 @@ def disentangle(
         network,
         images,
         level.split(",") if "/" in level else level,
-        settings,
+        asked,
         validation=inputs.images(validation, network, train=False) if validation else None,
         device=device,
         logits=inputs.logits_key,
         folder=run,
-        notes={"inputs": inputs.as_manifest()},
+        notes=notes,
     )
     if search.finished:
         sys.stderr.write(f"unweave: {out} holds this search already, finished\n")
@@ -159,6 +185,8 @@ def disentangle(
             print_estimate(Cost.nothing(), json=json)
             return
     else:
+        if published is not None:
+            check_fit(published, model, search)
         cost = search.cost()
         if dry_run:
             print_estimate(cost, json=json)

@@ -14,7 +14,10 @@ Model = Annotated[
 ]
 Weights = Annotated[
     str | None,
-    typer.Option(help="A state dict (.safetensors, .pt, .pth, .pth.tar), or 'random' for an untrained network."),
+    typer.Option(
+        help="A state dict (.safetensors, .pt, .pth, .pth.tar), a name of torchvision's (IMAGENET1K_V1), or 'random' "
+        "for an untrained network."
+    ),
 ]
 Preprocess = Annotated[
     str | None,

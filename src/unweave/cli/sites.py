@@ -6,18 +6,21 @@ from typing import Annotated
 
 import typer
 
+from unweave.cli.named_settings import NamedSettings, weights_to_load
 from unweave.cli.options import Json, Logits, Model, Weights
 from unweave.cli.output import print_json, print_table
 from unweave.errors import SettingError
 
 
 def sites(
+    context: typer.Context,
     model: Model,
     shape: Annotated[str, typer.Option("--input", help="Shape of one image, such as 3x224x224.")] = "3x224x224",
     level: Annotated[
         str,
-        typer.Option(help="block, filter, iccv2021:vgg16, iccv2021:resnet50, iccv2021:densenet121, or names by comma."),
+        typer.Option(help="block, filter, iccv2021:NETWORK (vgg16, resnet50, densenet121, darts), or names by comma."),
     ] = "block",
+    settings: NamedSettings = None,
     weights: Weights = None,
     logits: Logits = None,
     json: Json = False,
@@ -30,9 +33,12 @@ def sites(
 
     from unweave.network.sites import find_sites
     from unweave.pipeline.inputs import logits_key
+    from unweave.search.published import published_settings
     from unweave.zoo.models import load_model
 
     example = torch.zeros(2, *image_shape(shape))
+    if settings is not None:
+        weights = weights_to_load(context, published_settings(settings), model, weights)
     network = load_model(model, weights)
     wanted = level.split(",") if "/" in level else level
     found = find_sites(network, example, wanted, logits=logits_key(logits))

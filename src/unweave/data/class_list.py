@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,6 +15,8 @@ from unweave.errors import DataError
 from unweave.files import read_text
 
 _FORM = "is not a JSON list of {index, wnid, name}"
+_FORM_OF_LINES = "is not a list of lines /letter/name index"
+_WORDNET_ID = re.compile(r"n\d{8}")
 
 
 @dataclass(frozen=True)
@@ -24,25 +28,44 @@ class ClassEntry:
     name: str
 
 
+_PLACES = re.compile(r"/\w/(\S+)\s+(\d{1,9})")
+"""A line of Places365's categories: the letter's folder, the name, the output."""
+
+
 def read_class_list(file: str | Path) -> list[ClassEntry]:
-    """A JSON list of `{"index", "wnid", "name"}` in UTF-8; `wnid` may be left out.
+    """Which output is which class, from one of four forms.
+
+    A JSON list of `{"index", "wnid", "name"}` in UTF-8, where `wnid` may be left out; the JSON object
+    `{"0": ["n01440764", "tench"], ...}` that is passed on as `imagenet_class_index.json`; a `.txt` file of lines
+    `/a/airfield 0`, as Places365 publishes its `categories_places365.txt`; or `imagenet`, for the 1,000 names that
+    torchvision publishes with its weights.
 
     Raises
     ------
     DataError
         If the file is not that, or an index comes twice.
     """
+    if str(file) == "imagenet":
+        from torchvision.models import ResNet50_Weights
+
+        names = ResNet50_Weights.DEFAULT.meta["categories"]
+        return [ClassEntry(index, "", name) for index, name in enumerate(names)]
+    of_lines = str(file).endswith(".txt")
+    form = _FORM_OF_LINES if of_lines else _FORM
     try:
-        entries = json.loads(read_text(file), parse_constant=_refuse_constant)
+        text = read_text(file)
+        entries = _entries(text) if of_lines else json.loads(text, parse_constant=_refuse_constant)
     except OSError as error:
         raise DataError(f"class list {file} cannot be read ({reason_of(error)})") from error
     except RecursionError as error:
-        raise DataError(f"{file} {_FORM} (it is nested too deeply)") from error
+        raise DataError(f"{file} {form} (it is nested too deeply)") from error
     except ValueError as error:
-        raise DataError(f"{file} {_FORM} ({reason_of(error)})") from error
+        raise DataError(f"{file} {form} ({reason_of(error)})") from error
+    if isinstance(entries, dict):
+        entries = _of_indices(entries)
     if not isinstance(entries, list) or not entries:
         found = "no entries" if isinstance(entries, list) else f"one {type(entries).__name__}"
-        raise DataError(f"{file} {_FORM} (it holds {found})")
+        raise DataError(f"{file} {form} (it holds {found})")
     known: dict[int, int] = {}
     classes = []
     for number, entry in enumerate(entries, 1):
@@ -50,10 +73,27 @@ def read_class_list(file: str | Path) -> list[ClassEntry]:
             f"its index {entry['index']} is that of entry {known[entry['index']]}" if entry["index"] in known else None
         )
         if wrong:
-            raise DataError(f"{file} {_FORM} (entry {number}: {wrong})")
+            raise DataError(f"{file} {form} (entry {number}: {wrong})")
         known[entry["index"]] = number
         classes.append(ClassEntry(entry["index"], entry.get("wnid", ""), entry["name"]))
     return classes
+
+
+def _entries(text: str) -> list[dict[str, Any]]:
+    """The entries of lines such as `/a/airfield 0`."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    found = [(_PLACES.fullmatch(line), line) for line in lines]
+    if wrong := next((line for match, line in found if match is None), None):
+        raise ValueError(f"a line is {_short(wrong)}")
+    return [{"index": int(match[2]), "name": match[1]} for match, _ in found if match]
+
+
+def _of_indices(found: dict[str, Any]) -> Any:
+    """Entries from `{"0": [wnid, name]}`; the object itself where it is not that."""
+    pairs = [value for value in found.values() if isinstance(value, list) and len(value) == 2]
+    if len(pairs) != len(found) or not all(key.isascii() and key.isdigit() for key in found):
+        return found
+    return [{"index": int(k), "wnid": wnid, "name": name} for k, (wnid, name) in found.items()]
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -96,8 +136,8 @@ def _is_unicode(text: str) -> bool:
 class FolderNames:
     """Finds the output that a class folder's name means: a WordNet id, a class name, or an output's index.
 
-    A name that begins with a slash is a path, as Places365 has them: `/a/arena/hockey` is also the folder
-    `a/arena/hockey` and, as in the archives with one folder a class, `arena-hockey`.
+    A name may have slashes, as in Places365 (`balcony/exterior`): its folder then has hyphens there. It may also lie in
+    a folder of its first letter (`b/balcony/exterior`), and folders in folders are what slashes say.
     """
 
     def __init__(self, class_list: list[ClassEntry]) -> None:
@@ -106,10 +146,23 @@ class FolderNames:
             for name in filter(None, (entry.wnid, entry.name, *_as_folders(entry.name))):
                 self._entries[name][entry.index] = entry
         self._indices = {str(entry.index): entry.index for entry in class_list}
-        self.have_slashes = any("/" in entry.name for entry in class_list)
 
     def __contains__(self, name: str) -> bool:
         return name in self._entries or name in self._indices
+
+    def outputs_of(self, names: Sequence[str]) -> list[int]:
+        """The outputs' indices. All folders of ImageNet, in sorted order, are the outputs in order also where the list
+        knows no WordNet ids.
+
+        Raises
+        ------
+        DataError
+            If a name means no class, or several.
+        """
+        all_ids = len(names) == len(self._indices) and all(_WORDNET_ID.fullmatch(name) for name in names)
+        if all_ids and not any(entry.wnid for known in self._entries.values() for entry in known.values()):
+            return sorted(self._indices.values())
+        return [self.output_of(name) for name in names]
 
     def output_of(self, name: str) -> int:
         """The output's index.
@@ -133,10 +186,8 @@ class FolderNames:
 
 
 def _as_folders(name: str) -> tuple[str, ...]:
-    if not name.startswith("/"):
-        return ()
     path = name.strip("/")
-    return path, path.partition("/")[2].replace("/", "-")
+    return (path, path.replace("/", "-"), f"{path[0]}/{path}") if path else ()
 
 
 def names_of(class_list: list[ClassEntry], outputs: int) -> list[str]:

@@ -62,7 +62,7 @@ def image_folder(
             f"{folder} has {len(inner)} class folders, the network {outputs} outputs; give a class list (a JSON "
             'list of {"index", "wnid", "name"}) that maps folders to outputs'
         )
-    indices = [position if known is None else known.output_of(name) for position, name in enumerate(inner)]
+    indices = list(range(outputs)) if known is None else known.outputs_of(list(inner))
     for name, index in zip(inner, indices, strict=True):
         if index >= outputs:
             raise DataError(f"folder {name!r} is output {index} in the class list, the network has {outputs}")
@@ -127,7 +127,7 @@ def _known_below(folder: Path, name: str, known: FolderNames, depth: int) -> dic
     if name in known:
         return {name: folder}
     found: dict[str, Path] = {}
-    for entry in _listed(folder) if depth > 1 and known.have_slashes else []:
+    for entry in _listed(folder) if depth > 1 else []:
         if _is_folder(entry):
             found |= _known_below(Path(entry.path), f"{name}/{_name(Path(entry.path))}", known, depth - 1)
     return found

@@ -1,4 +1,5 @@
-"""The positions of the masks in the ICCV paper's program, for torchvision's networks, by name of the value."""
+"""The positions of the masks in the ICCV paper's program, by name of the value, for torchvision's networks and
+`zoo:darts_imagenet`."""
 
 
 def _vgg16() -> tuple[str, ...]:
@@ -35,8 +36,14 @@ def _densenet121() -> tuple[str, ...]:
     return ("features.pool0/max_pool2d:0", *stages, "relu:0")
 
 
+def _darts() -> tuple[str, ...]:
+    # What the program records at the first stem is after the ReLU with which the second stem begins, in place.
+    return ("stem1.0/relu:0", "stem1.2/batch_norm:0", *(f"cells.{cell}/cat:0" for cell in range(14)))
+
+
 PUBLISHED_SITES: dict[str, tuple[str, ...]] = {
     "iccv2021:vgg16": _vgg16(),
     "iccv2021:resnet50": _resnet50(),
     "iccv2021:densenet121": _densenet121(),
+    "iccv2021:darts": _darts(),
 }

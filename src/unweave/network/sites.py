@@ -102,8 +102,8 @@ def find_sites(
         `"block"`: cut points of the graph, values through which everything flows, one for each run of operations that
         keep channels (norm, activation, pool), at its end; none after positions or tokens are averaged away.
         `"filter"`: every convolution's and linear layer's output, after its norm and activation, before a pool.
-        `"iccv2021:vgg16"`, `"iccv2021:resnet50"`, `"iccv2021:densenet121"`: the exact positions of the ICCV paper's
-        program, for torchvision's networks. Or a list of names.
+        `"iccv2021:vgg16"`, `"iccv2021:resnet50"`, `"iccv2021:densenet121"`, `"iccv2021:darts"`: the exact positions of
+        the ICCV paper's program, for torchvision's networks and `zoo:darts_imagenet`. Or a list of names.
     logits
         For networks that return a dict, tuple or dataclass: which part is the class scores.
 

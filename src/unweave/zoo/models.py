@@ -18,27 +18,34 @@ from unweave.network.refusals import first_line
 from unweave.zoo.cifar_googlenet import CifarGoogLeNet
 from unweave.zoo.cifar_resnet import DEPTHS, CifarResNet
 from unweave.zoo.cifar_vgg import CifarVgg
+from unweave.zoo.darts import AUXILIARY_HEAD, CifarDarts, ImageNetDarts
 from unweave.zoo.digits import DigitsNetwork, train_digits_network
 from unweave.zoo.user_file import result_in_file
-from unweave.zoo.weights import load_weights, read_state
+from unweave.zoo.weights import classes_in, load_state, read_state
 
-_CIFAR: dict[str, Callable[[int], nn.Module]] = {
+_UNTRAINED: dict[str, Callable[..., nn.Module]] = {
     **{f"resnet{depth}_cifar": partial(CifarResNet, depth) for depth in DEPTHS},
     "vgg19_cifar": CifarVgg,
     "googlenet_cifar": CifarGoogLeNet,
+    "darts_cifar": CifarDarts,
+    "darts_imagenet": ImageNetDarts,
 }
-"""From a number of classes to a network."""
-ZOO = ("digits", *_CIFAR)
+"""From a number of classes, or the usual one, to a network."""
+ZOO = ("digits", *_UNTRAINED)
 """The names behind `zoo:`."""
+_LEFT_OUT = {"zoo:darts_cifar": (AUXILIARY_HEAD,), "zoo:darts_imagenet": (AUXILIARY_HEAD,)}
+"""How names in published files begin that have no part in evaluation."""
 
 
 def load_model(name: str, weights: str | Path | None = None) -> nn.Module:
     """The network that `name` means, in evaluation mode.
 
     `torchvision:NAME` and `timm:NAME` load published weights, unless `weights` names a file. `zoo:digits` is trained on
-    the spot; `zoo:resnet20_cifar`, 32, 44, 56 and 110, `zoo:vgg19_cifar` and `zoo:googlenet_cifar` need `weights`,
-    whose last linear layer says how many classes there are. `file.py:function` calls the function, which returns a
+    the spot; the rest of the zoo (`zoo:resnet20_cifar`, 32, 44, 56 and 110, `zoo:vgg19_cifar`, `zoo:googlenet_cifar`,
+    `zoo:darts_cifar`, `zoo:darts_imagenet`) needs `weights`. `file.py:function` calls the function, which returns a
     module. `weights` is a state dict: `.safetensors`, or `.pt`, `.pth`, `.pth.tar`, read without running code from it.
+    For torchvision it may also be the name of published weights, such as `IMAGENET1K_V1`.
+    Where its head is for another number of classes, the network gets as many; a user's network is what it is.
     `weights="random"` gives networks without trained weights; a user's function decides on that itself.
 
     Raises
@@ -49,69 +56,90 @@ def load_model(name: str, weights: str | Path | None = None) -> nn.Module:
         If timm is needed and not installed.
     """
     kind, _, rest = name.partition(":")
-    random = str(weights) == "random"
-    if kind in ("torchvision", "timm") and rest:
-        network = (_torchvision if kind == "torchvision" else _timm)(rest, trained=weights is None)
-    elif kind == "zoo" and rest:
-        network = _zoo(rest, weights)
+    version = str(weights) if kind == "torchvision" and str(weights) in _versions(rest) else None
+    if version is not None:
+        made, weights = _torchvision(rest, trained=True, version=version), None
+    elif kind in _KINDS and rest:
+        made = _KINDS[kind](rest, trained=weights is None)
     elif name.rpartition(":")[0].endswith(".py"):
-        network = _users_network(name, random)
+        made = _users_network(name, random=str(weights) == "random")
     else:
         raise SettingError(f"no model {name!r}; give torchvision:NAME, timm:NAME, zoo:NAME or path/to/file.py:function")
-    if weights is not None and not random:
-        load_weights(network, weights)
+    network = made()
+    if weights is not None and str(weights) != "random":
+        state = read_state(weights)
+        if kind in _KINDS and (classes := classes_in(state, network)):
+            network = made(classes)
+        load_state(network, state, weights, _LEFT_OUT.get(name, ()))
     try:
         return network.eval()
     except Exception as error:
         raise SettingError(f"{name} cannot be put into evaluation mode ({first_line(error)})") from error
 
 
-def _users_network(name: str, random: bool) -> nn.Module:
+_Made = Callable[..., nn.Module]
+"""Makes the network, with so many classes where a number is given."""
+
+
+def _users_network(name: str, *, random: bool) -> _Made:
     if random:
         raise SettingError(f"{name} decides on its weights itself; leave --weights random out")
     network = result_in_file(name)
     if not isinstance(network, nn.Module):
         raise SettingError(f"{name} returned {type(network).__name__}, a torch.nn.Module is needed")
-    return network
+    return lambda: network
 
 
-def _zoo(name: str, weights: str | Path | None) -> nn.Module:
+def _zoo(name: str, *, trained: bool) -> _Made:
     if name not in ZOO:
         raise SettingError(f"the zoo has no network {name!r}; it has {', '.join(ZOO)}")
     if name == "digits":
-        return train_digits_network() if weights is None else DigitsNetwork()
-    if weights is None:
+        return train_digits_network if trained else DigitsNetwork
+    if trained:
         raise SettingError(f"zoo:{name} comes without weights; give --weights FILE, or --weights random")
-    return _CIFAR[name](10 if str(weights) == "random" else _classes_in(weights))
+    return _UNTRAINED[name]
 
 
-def _classes_in(weights: str | Path) -> int:
-    """The rows of the last linear layer in a weights file; ten where there is none, which is refused later."""
-    last = next((one for one in reversed(read_state(weights).values()) if one.ndim == 2), None)
-    # A tensor whose rows are all the same memory can claim any size.
-    return len(last) if last is not None and last.is_contiguous() and len(last) else 10
+def _versions(name: str) -> tuple[str, ...]:
+    """What torchvision calls the weights that it publishes of a network."""
+    from torchvision import models
+
+    return tuple(models.get_model_weights(name).__members__) if name in models.list_models(module=models) else ()
 
 
-def _torchvision(name: str, *, trained: bool) -> nn.Module:
+def _torchvision(name: str, *, trained: bool, version: str = "DEFAULT") -> _Made:
     from torchvision import models
 
     if name not in models.list_models(module=models):
         raise SettingError(f"torchvision has no classification network {name!r}")
     extra: dict[str, Any] = {"init_weights": False} if name in ("googlenet", "inception_v3") and not trained else {}
-    with _published("torchvision", name):
-        network: nn.Module = models.get_model(
-            name, weights="DEFAULT" if trained else None, progress=sys.stderr.isatty(), **extra
-        )
-    return network
+
+    def made(*classes: int) -> nn.Module:
+        own = {"num_classes": classes[0]} if classes else {}
+        with _published("torchvision", name):
+            network: nn.Module = models.get_model(
+                name, weights=version if trained else None, progress=sys.stderr.isatty(), **extra, **own
+            )
+        return network
+
+    return made
 
 
-def _timm(name: str, *, trained: bool) -> nn.Module:
+def _timm(name: str, *, trained: bool) -> _Made:
     timm = _imported_timm()
     if not timm.is_model(name):
         raise SettingError(f"timm has no network {name!r}")
-    with _published("timm", name):
-        network: nn.Module = timm.create_model(name, pretrained=trained)
-    return network
+
+    def made(*classes: int) -> nn.Module:
+        own = {"num_classes": classes[0]} if classes else {}
+        with _published("timm", name):
+            network: nn.Module = timm.create_model(name, pretrained=trained, **own)
+        return network
+
+    return made
+
+
+_KINDS = {"torchvision": _torchvision, "timm": _timm, "zoo": _zoo}
 
 
 def _imported_timm() -> Any:
@@ -149,9 +177,11 @@ def _published(library: str, name: str) -> Iterator[None]:
 
 
 def published_preprocessing(name: str) -> tuple[str, int] | None:
-    """(preprocessing, size) of `torchvision:NAME` and `timm:NAME`, as they publish it; None where it is not known or is
-    none of the named ones."""
+    """(preprocessing, size) of `torchvision:NAME`, `timm:NAME` and `zoo:darts_imagenet`, as they are published; None
+    where it is not known or is none of the named ones."""
     kind, _, rest = name.partition(":")
+    if name == "zoo:darts_imagenet":
+        return "imagenet", 224
     if kind == "torchvision":
         from torchvision import models
 

@@ -18,22 +18,30 @@ from unweave.network.shared_copy import unwrapped
 
 _NESTED_UNDER = ("state_dict", "model_state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and of torch.compile
+_OLD_DENSENET = re.compile(r"\b(norm|conv)\.([12])(?=\.)")
 
 
 def load_weights(network: nn.Module, file: str | Path) -> None:
+    """`load_state` of what `read_state` reads from `file`."""
+    load_state(network, read_state(file), file)
+
+
+def load_state(network: nn.Module, state: dict[str, Tensor], file: str | Path, without: tuple[str, ...] = ()) -> None:
     """Load a state dict into `network`, strictly but for counters of batches (`num_batches_tracked`).
 
-    The prefixes `module.` (`DataParallel`) and `_orig_mod.` (`torch.compile`) are taken off where all names have them.
+    Names are those of the network, or as other versions and wrappers write them: behind `module.` (`DataParallel`, of
+    the whole or of a part) or `_orig_mod.` (`torch.compile`), or `norm.1` for `norm1` (DenseNet before torchvision
+    0.3). Names that begin with one of `without` are left out. `file` is named in messages.
 
     Raises
     ------
     SettingError
-        If the file is not a state dict, needs code to be read, or does not fit (naming the first tensor that differs,
-        with both shapes). The network is then as it was.
+        If the state does not fit (naming the first tensor that differs, with both shapes). The network is then as it
+        was.
     """
     network = unwrapped(network)
     own = network.state_dict()
-    state = _without_prefixes(read_state(file), own)
+    state = {name: tensor for name, tensor in _named_as(own, state).items() if not name.startswith(without)}
     for key in [*own, *state]:
         if key.endswith("num_batches_tracked") and (key in own) != (key in state):
             continue
@@ -46,6 +54,21 @@ def load_weights(network: nn.Module, file: str | Path) -> None:
         network.load_state_dict(state, strict=False)
     except Exception as error:
         raise SettingError(f"{file} does not fit {type(network).__name__} ({first_line(error)})") from error
+
+
+def classes_in(state: dict[str, Tensor], network: nn.Module) -> int | None:
+    """How many classes a state dict is for, where its head is all that differs in shape from the network's; else None.
+
+    The head are the tensors whose rows are classes: they have as many rows as each other, here and there.
+    """
+    own = unwrapped(network).state_dict()
+    state = _named_as(own, state)
+    pairs = [(state[name], tensor) for name, tensor in own.items() if name in state]
+    heads = [(there, here) for there, here in pairs if there.shape != here.shape]
+    # A tensor whose rows are all the same memory can claim any size.
+    alike = all(there.ndim and there.is_contiguous() and there.shape[1:] == here.shape[1:] for there, here in heads)
+    sizes = {(len(there), len(here)) for there, here in heads} if alike else set()
+    return next(iter(sizes))[0] or None if len(sizes) == 1 else None
 
 
 def read_state(file: str | Path) -> dict[str, Tensor]:
@@ -86,7 +109,8 @@ def _loaded(file: Path) -> Any:
             return load_file(file)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # archives of scripted networks are warned of, and then refused
-            return torch.load(file, map_location="cpu", weights_only=True)
+            # Text that Python 2 wrote comes as bytes. Names are ASCII; anything else must only not stop the reading.
+            return torch.load(file, map_location="cpu", weights_only=True, encoding="latin1")
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL (\S+)", str(error))
         reason = f"it needs the code of {named[1]}, which was not run" if named else "it is no such file, or damaged"
@@ -95,6 +119,23 @@ def _loaded(file: Path) -> Any:
         raise SettingError(
             f"{file} cannot be read as weights alone ({first_line(error)}); save network.state_dict()"
         ) from error
+
+
+def _named_as(own: dict[str, Tensor], state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict under the names of the network's own, as far as its names are known spellings of them."""
+    state = _without_prefixes(state, own)
+    named = {}
+    for name, tensor in state.items():
+        spelling = next((one for one in _spellings(name) if one in own), name)
+        named[name if spelling in state else spelling] = tensor
+    return named
+
+
+def _spellings(name: str) -> tuple[str, ...]:
+    inner = name
+    for prefix in _PREFIXES:  # of a part of the network: features.module.0.weight
+        inner = inner.replace(f".{prefix}", ".")
+    return inner, _OLD_DENSENET.sub(r"\1\2", inner)
 
 
 def _without_prefixes(state: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
