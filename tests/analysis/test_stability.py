@@ -12,10 +12,10 @@ from unweave.errors import PathsError, SettingError
 from unweave.paths import Paths, Rows
 
 
-def run_of(*masks, names=None, network="this"):
+def run_of(*masks, names=None, network="this", **manifest):
     table = torch.tensor([[c == "1" for c in mask] for mask in masks])
     rows = Rows.of_classes(range(len(masks)), names)
-    return Paths({"a/relu:0": table}, rows, sites_of(table.shape[1]), {"network": network})
+    return Paths({"a/relu:0": table}, rows, sites_of(table.shape[1]), {"network": network, **manifest})
 
 
 FIRST = run_of("1100", "0011", "1000")
@@ -108,3 +108,22 @@ def test_runs_that_cannot_be_compared_are_refused(runs, message):
 def test_settings_that_cannot_be_used_are_refused():
     with pytest.raises(SettingError, match="draws must be at least 1 and seed at least 0, found 0 and 0"):
         stability([FIRST, SECOND], draws=0)
+
+
+SEARCH = {"method": "disentangle", "objective": {"name": "released", "beta": 0.1}, "data": {"digest": "d"}}
+
+
+def test_a_search_is_not_compared_with_itself():
+    runs = [run_of("1100", "0011", seed=seed, **SEARCH) for seed in (4, 5, 4)]
+    assert stability(runs[:2]).per_site["self_similarity"] == (1.0,)
+    with pytest.raises(PathsError, match="run 2 was searched with seed 4 on the same images, as run 0 was"):
+        stability(runs)
+    other_images = run_of("1100", "0011", seed=4, **{**SEARCH, "data": {"digest": "e"}})
+    assert stability([runs[0], other_images]).per_site["self_similarity"] == (1.0,)
+
+
+@pytest.mark.parametrize(("key", "other"), [("method", "attribute"), ("objective", {"name": "released", "beta": 1.0})])
+def test_searches_that_differ_in_more_than_the_seed_are_refused(key, other):
+    runs = [run_of("1100", "0011", seed=0, **SEARCH), run_of("1100", "0011", **{**SEARCH, "seed": 1, key: other})]
+    with pytest.raises(PathsError, match=f"differs from run 0 in more than the seed: its {key} is"):
+        stability(runs)

@@ -62,7 +62,8 @@ def stability(runs: Sequence[Paths], *, draws: int = DRAWS, seed: int = 0) -> St
     Raises
     ------
     PathsError
-        With fewer than two runs or two classes, or if runs differ in classes, sites or network.
+        With fewer than two runs or two classes, if runs differ in classes, sites, network, method or objective, or if
+        two have the same seed and images.
     SettingError
         If `draws` is below 1 or `seed` negative.
     """
@@ -90,8 +91,27 @@ def _check(runs: Sequence[Paths]) -> None:
             raise PathsError(f"run {number} has other sites than run 0; search the same sites with each seed")
         if run.manifest.get("network") != first.manifest.get("network"):
             raise PathsError(f"run {number} is of another network than run 0")
+        _check_searches(number, run, runs[:number])
     if len(first) < 2:
         raise PathsError(f"stability compares a class with others, there is {len(first)}")
+
+
+def _check_searches(number: int, run: Paths, before: Sequence[Paths]) -> None:
+    """Refuse what would look stable, or not, for another reason than the seed; paths that do not say how they were
+    found are taken."""
+    for earlier, other in enumerate(before):
+        here, there = run.manifest, other.manifest
+        for key in ("method", "objective"):
+            if key in here and key in there and here[key] != there[key]:
+                raise PathsError(
+                    f"run {number} differs from run {earlier} in more than the seed: its {key} is {here[key]}, there "
+                    f"it is {there[key]}"
+                )
+        if here.get("data") is not None and all(here.get(key) == there.get(key) for key in ("seed", "data")):
+            raise PathsError(
+                f"run {number} was searched with seed {here.get('seed')} on the same images, as run {earlier} was; "
+                "search again with another seed"
+            )
 
 
 @dataclass(frozen=True, eq=False)

@@ -112,7 +112,8 @@ def analyse(
     there: dict[str, Any] = {"against": len(others), "beside": len(compared), "excited": excited}
     names = measure or applicable(paths, images=spec is not None, **there)
     check_measures(names)
-    options = {"row": row, "site": site, "channels": channels, "mosaic": mosaic}
+    options: dict[str, Any] = {"row": row, "site": site, "channels": channels, "mosaic": mosaic, "against": against}
+    options |= {"data": data, "device": device}
     check_options(names, {**options, "groups": groups, "hierarchy": hierarchy, "beside": beside})
     check_rows(names, paths, **there)
     given = groups_of(groups, paths)

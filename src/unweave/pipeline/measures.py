@@ -122,8 +122,10 @@ NEEDS_IMAGES = (
 _OPTIONS = {
     **dict.fromkeys(("row", "site", "channels"), "exciting"),
     **{"mosaic": "feature_maps", "groups": "clusters", "hierarchy": "clusters", "beside": "compare_interpretability"},
+    "against": "stability",
 }
-"""Options of the command line that one measure alone uses."""
+"""Options of the command line that one measure alone uses, or one and figures beside it."""
+_USES_AGAINST = ("stability", "similarity")
 LEAST_ROWS = {
     **{"similarity": 2, "stability": 2, "filter_states": 2},
     **{"clusters": 3, "interpretability": 3, "compare_interpretability": 3, "misjudgements": 3},
@@ -153,8 +155,12 @@ def check_options(names: Sequence[str], given: Mapping[str, object]) -> None:
     SettingError
     """
     for option, measure in _OPTIONS.items():
-        if given.get(option) not in (None, [], ()) and measure not in names:
+        used = any(name in names for name in (_USES_AGAINST if option == "against" else (measure,)))
+        if given.get(option) not in (None, [], ()) and not used:
             raise SettingError(f"--{option} is for --measure {measure}, which is not measured here")
+    for option in ("data", "device"):
+        if given.get(option) is not None and not any(name in NEEDS_IMAGES for name in names):
+            raise SettingError(f"--{option} is for measures that look at images, none of which is measured here")
 
 
 def check_rows(

@@ -51,6 +51,14 @@ def test_no_worse_than_a_network_that_recognises_little_is_no_answer(own, answer
     assert answers(specificity(own=(own, own), whole=0.05))[0] == answer
 
 
+def test_one_row_that_fails_makes_a_yes_partly_and_is_counted():
+    one = verdicts(specificity(own=(1.0, 0.79), false=(0.0, 0.21)), 0.5, None)
+    assert [line.answer for line in one[:2]] == ["partly", "partly"]
+    assert all(line.reason.endswith("1 of 2 are more than 10 points worse than the whole network.") for line in one[:2])
+    near = verdicts(specificity(own=(1.0, 0.81), false=(0.0, 0.19)), 0.5, None)
+    assert [line.answer for line in near[:2]] == ["yes", "yes"]
+
+
 @pytest.mark.parametrize(("false", "answer"), [(0.105, "yes"), (0.0, "yes"), (0.15, "partly"), (0.9, "no")])
 def test_false_accepts_are_compared_with_the_whole_network(false, answer):
     assert answers(specificity(false=(false, false)))[1] == answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,22 +46,25 @@ def verdicts(specificity: Table, kept: float, stability: Stability | None) -> li
 def _answers(table: Table) -> Verdict:
     own, whole = table.summary["own"], table.summary["original_own"]
     worst = _worst(table, "own", lowest=True)
+    of_all = _at_most(_number(own), _compared(_number(own) - _number(whole)))
+    ahead = [here - there for here, there in zip(table["own"], table["original_own"], strict=True)]
     return Verdict(
         "Does each sub-architecture answer its class?",
-        _at_most(_number(own), _compared(_number(own) - _number(whole))),
+        _of_each(of_all, ahead),
         f"On average they recognise {_percent(own)} of their class's images, the whole network {_percent(whole)}"
-        f"{worst}.",
+        f"{worst}. {_counted(ahead)}",
     )
 
 
 def _refuses(table: Table) -> Verdict:
     wrong, whole = table.summary["false_accepts"], table.summary["original_false_accepts"]
     worst = _worst(table, "false_accepts", lowest=False)
+    ahead = [there - here for here, there in zip(table["false_accepts"], table["original_false_accepts"], strict=True)]
     return Verdict(
         "Does it refuse the others?",
-        _compared(_number(whole) - _number(wrong)),
+        _of_each(_compared(_number(whole) - _number(wrong)), ahead),
         f"On average they also call {_percent(wrong)} of the other classes' images theirs, the whole network "
-        f"{_percent(whole)}{worst}.",
+        f"{_percent(whole)}{worst}. {_counted(ahead)}",
     )
 
 
@@ -127,6 +131,17 @@ def _compared(ahead: float) -> Answer:
     if math.isnan(ahead):
         return "not measured"
     return "yes" if ahead >= -_CLOSE else "partly" if ahead >= -_FAR else "no"
+
+
+def _of_each(of_all: Answer, ahead: Sequence[float]) -> Answer:
+    """A yes is of all rows: one that is farther behind than ten points makes it partly. `ahead` as in `_compared`."""
+    return "partly" if of_all == "yes" and any(one < -_FAR for one in ahead) else of_all
+
+
+def _counted(ahead: Sequence[float]) -> str:
+    known = [one for one in ahead if not math.isnan(one)]
+    behind = sum(one < -_FAR for one in known)
+    return f"{behind} of {len(known)} are more than {100 * _FAR:.0f} points worse than the whole network."
 
 
 def _at_most(own: float, answer: Answer) -> Answer:
