@@ -138,4 +138,4 @@ def test_an_unknown_name_is_answered_with_the_closest(unweave, tmp_path):
 def test_images_to_search_on_are_needed_with_settings_and_without(unweave, tmp_path, typed):
     ran = unweave("disentangle", *typed, "--out", tmp_path / "run")
     assert (ran.status, ran.out) == (2, "")
-    assert ran.err.startswith("unweave: TRAIN is missing, the images to search on")
+    assert ran.err == "unweave: Missing argument 'TRAIN'; see: unweave disentangle --help\n"
