@@ -66,9 +66,16 @@ def test_heads_that_contradict_each_other_tell_no_classes():
     assert classes_in(state, _mixed(4, 3)) is None
 
 
-def test_a_head_that_claims_more_rows_than_it_holds_tells_no_classes():
-    state = _mixed(4, 3).state_dict()
-    state |= {"2.weight": torch.zeros(1, 4).expand(10**9, 4), "2.bias": torch.zeros(1).expand(10**9)}
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda *shape: torch.zeros(1).expand(10**9, *shape),
+        lambda *shape: torch.sparse_coo_tensor(size=(10**9, *shape), check_invariants=True),
+        lambda *shape: torch.zeros(0, *shape),
+    ],
+)
+def test_a_head_that_claims_more_rows_than_it_holds_or_has_none_tells_no_classes(made):
+    state = _mixed(4, 3).state_dict() | {"2.weight": made(4), "2.bias": made()}
     assert classes_in(state, _mixed(4, 3)) is None
 
 

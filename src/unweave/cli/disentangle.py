@@ -131,7 +131,7 @@ def disentangle(
     published = published_settings(settings) if settings is not None else None
     if train is None:
         if published is None or not is_typed(context, "model"):
-            raise SettingError("TRAIN is missing, the images to search on; see: unweave disentangle --help")
+            raise SettingError("Missing argument 'TRAIN'; see: unweave disentangle --help")
         model, train = published.model, model
     if published is not None:
         weights = weights_to_load(context, published, model, weights)

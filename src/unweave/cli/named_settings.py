@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from unweave.search.search import Search
 
 
+_FILES = ("model", "weights", "preprocess", "classes_file")
+"""Settings that may name a file."""
+
+
 def _as_defaults(context: typer.Context, name: str | None) -> str | None:
     """Options that are read after this one, and not typed, find these defaults."""
     if name is not None:
@@ -44,7 +48,8 @@ def _options(name: str) -> dict[str, Any]:
 
 
 def said(context: typer.Context, name: str, used: dict[str, Any]) -> dict[str, Any]:
-    """Say on standard error what was typed instead of a setting of that name; for the manifest, both."""
+    """Say on standard error what was typed instead of a setting of that name; for the manifest, both, without this
+    machine's paths."""
     published = _options(name)
     instead = {
         key: value
@@ -54,7 +59,8 @@ def said(context: typer.Context, name: str, used: dict[str, Any]) -> dict[str, A
     if instead:
         listed = ", ".join(f"{key} {value} (not {published[key]})" for key, value in instead.items())
         sys.stderr.write(f"unweave: {name}, but as typed: {listed}\n")
-    return {"name": name, "instead": instead}
+    plain = {key: value.rpartition("/")[2] if key in _FILES else value for key, value in instead.items()}
+    return {"name": name, "instead": plain}
 
 
 def is_typed(context: typer.Context, parameter: str) -> bool:

@@ -30,8 +30,8 @@ def load_state(network: nn.Module, state: dict[str, Tensor], file: str | Path, w
     """Load a state dict into `network`, strictly but for counters of batches (`num_batches_tracked`).
 
     Names are those of the network, or as other versions and wrappers write them: behind `module.` (`DataParallel`, of
-    the whole or of a part) or `_orig_mod.` (`torch.compile`), or `norm.1` for `norm1` (DenseNet before torchvision
-    0.3). Names that begin with one of `without` are left out. `file` is named in messages.
+    the whole or of a part) or `_orig_mod.` (`torch.compile`), or `norm.1` for `norm1` (old
+    files of DenseNet). Names that begin with one of `without` are left out. `file` is named in messages.
 
     Raises
     ------
@@ -65,10 +65,15 @@ def classes_in(state: dict[str, Tensor], network: nn.Module) -> int | None:
     state = _named_as(own, state)
     pairs = [(state[name], tensor) for name, tensor in own.items() if name in state]
     heads = [(there, here) for there, here in pairs if there.shape != here.shape]
-    # A tensor whose rows are all the same memory can claim any size.
-    alike = all(there.ndim and there.is_contiguous() and there.shape[1:] == here.shape[1:] for there, here in heads)
+    alike = all(_has_rows(there) and there.shape[1:] == here.shape[1:] for there, here in heads)
     sizes = {(len(there), len(here)) for there, here in heads} if alike else set()
-    return next(iter(sizes))[0] or None if len(sizes) == 1 else None
+    return next(iter(sizes))[0] if len(sizes) == 1 else None
+
+
+def _has_rows(tensor: Tensor) -> bool:
+    """Whether there are as many rows as the shape says: sparse tensors, and some whose rows are all the same memory,
+    can claim any number."""
+    return tensor.layout is torch.strided and tensor.is_contiguous() and tensor.ndim > 0 and len(tensor) > 0
 
 
 def read_state(file: str | Path) -> dict[str, Tensor]:
