@@ -12,12 +12,13 @@ from torch.utils.data import Dataset
 
 from unweave.data.cifar import cifar
 from unweave.data.digits import Digits
-from unweave.data.folders import first_picture, image_folder, read_class_list
+from unweave.data.folders import ClassEntry, first_picture, image_folder, read_class_list
 from unweave.data.labelled import LabelledImages, labelled
 from unweave.data.preprocessing import Transform, preprocessing_named
 from unweave.errors import DataError, RunError, SettingError
 from unweave.network.capture import capture
 from unweave.runs.folder import RunFolder
+from unweave.zoo.hugging_face import class_names, is_place
 from unweave.zoo.models import load_model, published_preprocessing
 from unweave.zoo.user_file import function_in_file, result_in_file
 
@@ -116,6 +117,8 @@ class Inputs:
         example = first_picture(folder, transform)[None]
         outputs = capture(network, example, self.logits_key).classes
         entries = read_class_list(self.classes_file) if self.classes_file else None
+        if entries is None and (names := class_names(network)):
+            entries = [ClassEntry(index, "", name) for index, name in enumerate(names)]
         return image_folder(folder, transform, outputs, entries)
 
 
@@ -149,7 +152,7 @@ def logits_key(text: str | None) -> str | int | None:
 def _absolute(value: str) -> str:
     """`cifar10:data` -> `cifar10:/here/data`, where the part after or before the colon is a path that exists."""
     kind, colon, place = value.partition(":")
-    if colon and kind in ("imagefolder", "cifar10", "cifar100"):
+    if colon and (kind in ("imagefolder", "cifar10", "cifar100") or (kind == "hf" and is_place(place))):
         return f"{kind}:{Path(place).resolve()}"
     file, colon, function = value.rpartition(":")
     if colon and file.endswith(".py"):

@@ -1,4 +1,4 @@
-"""MODEL on the command line: `torchvision:NAME`, `timm:NAME`, `zoo:NAME`, or `path/to/file.py:function`."""
+"""MODEL on the command line: `torchvision:NAME`, `timm:NAME`, `hf:NAME`, `zoo:NAME`, or `path/to/file.py:function`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from typing import Any
 from torch import nn
 
 from unweave.data.preprocessing import IMAGENET_DEVIATION, IMAGENET_MEAN
-from unweave.errors import MissingExtraError, SettingError
+from unweave.errors import MissingExtraError, SettingError, UnweaveError
 from unweave.network.refusals import first_line
+from unweave.zoo import hugging_face
 from unweave.zoo.cifar_googlenet import CifarGoogLeNet
 from unweave.zoo.cifar_resnet import DEPTHS, CifarResNet
 from unweave.zoo.cifar_vgg import CifarVgg
@@ -35,10 +36,11 @@ ZOO = ("digits", *_CIFAR)
 def load_model(name: str, weights: str | Path | None = None) -> nn.Module:
     """The network that `name` means, in evaluation mode.
 
-    `torchvision:NAME` and `timm:NAME` load published weights, unless `weights` names a file. `zoo:digits` is trained on
-    the spot; `zoo:resnet20_cifar`, 32, 44, 56 and 110, `zoo:vgg19_cifar` and `zoo:googlenet_cifar` need `weights`,
-    whose last linear layer says how many classes there are. `file.py:function` calls the function, which returns a
-    module. `weights` is a state dict: `.safetensors`, or `.pt`, `.pth`, `.pth.tar`, read without running code from it.
+    `torchvision:NAME` and `timm:NAME` load published weights, unless `weights` names a file; so does `hf:owner/name`,
+    an image classifier of the Hugging Face hub (`hf:FOLDER`: one that was saved). `zoo:digits` is trained on the spot;
+    `zoo:resnet20_cifar`, 32, 44, 56 and 110, `zoo:vgg19_cifar` and `zoo:googlenet_cifar` need `weights`, whose last
+    linear layer says how many classes there are. `file.py:function` calls the function, which returns a module.
+    `weights` is a state dict: `.safetensors`, or `.pt`, `.pth`, `.pth.tar`, read without running code from it.
     `weights="random"` gives networks without trained weights; a user's function decides on that itself.
 
     Raises
@@ -46,18 +48,23 @@ def load_model(name: str, weights: str | Path | None = None) -> nn.Module:
     SettingError
         If there is no such network, or the weights do not fit it (naming the first tensor that differs).
     MissingExtraError
-        If timm is needed and not installed.
+        If timm or transformers is needed and not installed.
     """
     kind, _, rest = name.partition(":")
     random = str(weights) == "random"
     if kind in ("torchvision", "timm") and rest:
         network = (_torchvision if kind == "torchvision" else _timm)(rest, trained=weights is None)
+    elif kind == "hf" and rest:
+        with _published("Hugging Face", rest):
+            network = hugging_face.classifier(rest, trained=weights is None)
     elif kind == "zoo" and rest:
         network = _zoo(rest, weights)
     elif name.rpartition(":")[0].endswith(".py"):
         network = _users_network(name, random)
     else:
-        raise SettingError(f"no model {name!r}; give torchvision:NAME, timm:NAME, zoo:NAME or path/to/file.py:function")
+        raise SettingError(
+            f"no model {name!r}; give torchvision:NAME, timm:NAME, hf:NAME, zoo:NAME or path/to/file.py:function"
+        )
     if weights is not None and not random:
         load_weights(network, weights)
     try:
@@ -131,6 +138,8 @@ def _published(library: str, name: str) -> Iterator[None]:
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
+    except UnweaveError:
+        raise
     except OSError as error:
         raise SettingError(
             f"{library}'s weights of {name} cannot be downloaded ({first_line(error)}); give --weights FILE, or "
@@ -149,8 +158,8 @@ def _published(library: str, name: str) -> Iterator[None]:
 
 
 def published_preprocessing(name: str) -> tuple[str, int] | None:
-    """(preprocessing, size) of `torchvision:NAME` and `timm:NAME`, as they publish it; None where it is not known or is
-    none of the named ones."""
+    """(preprocessing, size) of `torchvision:NAME`, `timm:NAME` and `hf:NAME`, as they publish it; None where it is not
+    known or is none of the named ones."""
     kind, _, rest = name.partition(":")
     if kind == "torchvision":
         from torchvision import models
@@ -164,6 +173,12 @@ def published_preprocessing(name: str) -> tuple[str, int] | None:
         if settings is None:
             return None
         mean, deviation, size = settings.mean, settings.std, settings.input_size[-1]
+    elif kind == "hf":
+        with _published("Hugging Face", rest):
+            scaling = hugging_face.preprocessing_of(rest)
+        if scaling is None:
+            return None
+        mean, deviation, size = scaling
     else:
         return None
     known = {
