@@ -48,17 +48,22 @@ def test_graph_with_open_gates_is_the_network(case):
 
 
 class Zeroing(fx.Interpreter):
-    """Runs a graph with one channel of one value set to zero. Values with windows before the batch are seen without."""
+    """Runs a graph with one channel of one value set to zero."""
 
-    def __init__(self, captured, site, channel):
+    def __init__(self, captured):
         super().__init__(captured.module())
-        self.names, self.site, self.channel = captured.names, site, channel
+        self.names = captured.names
+
+    def zeroed(self, images, site, channel):
+        self.site, self.channel = site, channel
+        with torch.no_grad():
+            return self.run(images)
 
     def run_node(self, node):
         value = super().run_node(node)
         if self.names.get(node.name) == self.site.name:
             value = value.clone()
-            value.view(-1, *self.site.shape).select(self.site.dim, self.channel).zero_()
+            value.select(self.site.dim, self.channel).zero_()
         return value
 
 
@@ -73,24 +78,19 @@ def without_columns(case, site, channel):
 
 
 def test_closed_channel_is_the_channel_set_to_zero_in_each_image_by_itself(case):
+    zeroing = Zeroing(case.captured)
+    changed = []
     for position, site in enumerate(case.sites):
         channel = site.channels - 1
         found = case.closed(position, channel)
         if case.architecture.next_weight is None:
-            with torch.no_grad():
-                expected = Zeroing(case.captured, site, channel).run(case.images)
+            expected = zeroing.zeroed(case.images, site, channel)
         else:
             expected = without_columns(case, site, channel)
         torch.testing.assert_close(found[::2], expected[::2], msg=site.name)
         torch.testing.assert_close(found[1::2], case.scores[1::2], msg=site.name)
-
-
-def test_closing_channels_changes_the_scores(case):
-    changed = [
-        max(float((case.closed(position, channel) - case.scores).abs().max()) for channel in range(2))
-        for position in range(len(case.sites))
-    ]
-    assert sum(change > 1e-7 for change in changed) > 0.7 * len(changed)
+        changed.append(float((found - case.scores).abs().max()) > 1e-7)
+    assert sum(changed) > 0.6 * len(changed)  # a ReLU's channel may be zero on all of four images
 
 
 def test_a_short_search_finds_paths_that_restrict(case, monkeypatch):

@@ -37,7 +37,9 @@ def disentangle(
     train: Annotated[str, typer.Argument(metavar="TRAIN", help=f"Images to search on: {DATA_HELP}.")],
     out: Out,
     validation: Annotated[str | None, typer.Option(help="Images to measure on later, in the same forms.")] = None,
-    level: Annotated[str, typer.Option(help="block, filter, iccv2021:..., or value names by comma.")] = "block",
+    level: Annotated[
+        str, typer.Option(help="block, filter, heads, neurons, iccv2021:..., or value names by comma.")
+    ] = "block",
     objective: Annotated[
         str,
         typer.Option(
