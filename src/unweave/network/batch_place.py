@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx
 
 from unweave.network.graph import operation_name
+from unweave.network.layouts import reduced_dims
 from unweave.network.operations import Effect, computed_from_images, data_inputs, operation_of
 
 BATCH = 1_000_003
@@ -125,8 +126,7 @@ def _reshaped(shape: tuple[int, ...], before: tuple[int, ...], place: BatchPlace
 
 def _gone(node: fx.Node, ndim: int) -> set[int]:
     """Dimensions that a selection of one position, or a reduction, takes away."""
-    dims: Any = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
-    if operation_name(node) == "unbind" and len(node.args) < 2:
-        dims = 0
-    listed = [dims] if isinstance(dims, int) else dims if isinstance(dims, tuple | list) else []
-    return {int(dim) % ndim for dim in listed if isinstance(dim, int)}
+    if operation_of(node).effect is Effect.REDUCE:
+        return reduced_dims(node, ndim) or set()
+    dim: Any = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
+    return {dim % ndim} if isinstance(dim, int) else set()
