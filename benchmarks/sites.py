@@ -16,7 +16,9 @@ import torch
 from torchvision import models
 
 from benchmarks.common import keep, user_networks
+from unweave.errors import SiteError
 from unweave.network.capture import capture
+from unweave.network.graph import NetworkGraph
 from unweave.network.sites import sites_of
 from unweave.network.tapping import Recorder, TappedNetwork
 from unweave.zoo.models import load_model
@@ -51,9 +53,11 @@ def examine(name: str, network: torch.nn.Module, size: int) -> dict[str, object]
     captured = capture(network, torch.zeros(2, 3, size, size))
     seconds = time.perf_counter() - started
     block, filters = sites_of(captured, "block"), sites_of(captured, "filter")
+    heads, neurons = _if_any(captured, "heads"), _if_any(captured, "neurons")
+    everywhere = sites_of(captured, list(dict.fromkeys([*filters.names, *heads, *neurons])))
     images = torch.randn(3, 3, size, size)
     with torch.no_grad():
-        equal = torch.equal(network(images), TappedNetwork(captured, filters)(images, Recorder()))
+        equal = torch.equal(network(images), TappedNetwork(captured, everywhere)(images, Recorder()))
     return {
         "network": name,
         "input": f"3 x {size} x {size}",
@@ -61,11 +65,23 @@ def examine(name: str, network: torch.nn.Module, size: int) -> dict[str, object]
         "block_channels": block.channels,
         "filter_sites": len(filters),
         "filter_channels": filters.channels,
+        "heads": sum(heads.values()),
+        "neurons": sum(neurons.values()),
+        "head_sites": len(heads),
+        "neuron_sites": len(neurons),
         "first_block_site": block[0].name,
         "last_block_site": block[-1].name,
         "output_bit_equal": equal,
         "capture_seconds": round(seconds, 1),
     }
+
+
+def _if_any(captured: NetworkGraph, level: str) -> dict[str, int]:
+    """Sites and their channels, of networks that have such."""
+    try:
+        return {site.name: site.channels for site in sites_of(captured, level)}
+    except SiteError:
+        return {}
 
 
 def main() -> None:
@@ -90,11 +106,13 @@ def main() -> None:
 def write_page(rows: list[dict[str, object]]) -> None:
     """The table between the page's two marks."""
     page = Path(__file__).parent.parent / "docs" / "sites.md"
-    head = "| network | family | input | block sites (channels) | filter sites (channels) | first and last block site |"
-    lines = [head, "|---|---|---|---|---|---|"]
+    columns = "block sites (channels) | filter sites (channels) | attentions (heads) | perceptrons (neurons)"
+    head = f"| network | family | input | {columns} | first and last block site |"
+    lines = [head, "|---|---|---|---|---|---|---|---|"]
     lines += [
         f"| {r['network']} | {r['family']} | {r['input']} | {r['block_sites']} ({r['block_channels']}) "
-        f"| {r['filter_sites']} ({r['filter_channels']}) | `{r['first_block_site']}`, `{r['last_block_site']}` |"
+        f"| {r['filter_sites']} ({r['filter_channels']}) | {r['head_sites']} ({r['heads']}) "
+        f"| {r['neuron_sites']} ({r['neurons']}) | `{r['first_block_site']}`, `{r['last_block_site']}` |"
         for r in rows
     ]
     begin, end = "<!-- table begins -->", "<!-- table ends -->"

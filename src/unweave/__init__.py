@@ -44,6 +44,7 @@ _WHERE = {
     "similarity": "unweave.analysis.similarity",
     "specificity": "unweave.analysis.specificity",
     "stability": "unweave.analysis.stability",
+    "teach_operation": "unweave.network.teaching",
     "usage": "unweave.analysis.usage",
     "wordnet_distances": "unweave.analysis.wordnet",
 }

@@ -25,6 +25,7 @@ from unweave.errors import UnweaveError as UnweaveError
 from unweave.network.sites import Site as Site
 from unweave.network.sites import Sites as Sites
 from unweave.network.sites import find_sites as find_sites
+from unweave.network.teaching import teach_operation as teach_operation
 from unweave.paths import Paths as Paths
 from unweave.paths import Rows as Rows
 from unweave.paths.restrict import restrict as restrict

@@ -79,6 +79,7 @@ def test_channels_are_summed_and_tokens_laid_out_as_a_square():
     assert torch.equal(summed_channels(tokens[:, :4], Site("a", 2, 7, (4, 7))), torch.tensor([[[0.0, 7], [14, 21]]]))
     assert summed_channels(tokens[:, :3], Site("a", 2, 7, (3, 7))) is None
     assert summed_channels(torch.zeros(2, 9), Site("a", 1, 9, (9,))) is None
+    assert summed_channels(value, Site("a/bmm:0", 1, 3, (3, 2, 2))) is None  # heads, tokens, features
     assert summed_channels(value.bfloat16(), Site("a", 1, 3, (3, 2, 2))).dtype == torch.float32
 
 

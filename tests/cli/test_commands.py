@@ -42,6 +42,26 @@ def test_sites_as_json_is_one_object(unweave, user_file):
     assert [site["channels"] for site in listed["sites"]] == [6, 8]
 
 
+UNKNOWN = """
+from torch import nn
+
+class Heap(nn.Module):
+    def forward(self, values):
+        return values.cumsum(1)
+
+def network():
+    return nn.Sequential(nn.Conv2d(1, 2, 3), Heap(), nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(48, 2))
+"""
+
+
+def test_sites_names_operations_that_the_table_does_not_know(unweave, tmp_path):
+    file = tmp_path / "heap.py"
+    file.write_text(UNKNOWN)
+    typed = ("sites", f"{file}:network", "--input", "1x8x8", "--level", "filter")
+    assert unweave(*typed).out.splitlines()[-1].startswith("channels are lost track of at 1/cumsum:0: operations that")
+    assert json.loads(unweave(*typed, "--json").out)["unknown"] == ["1/cumsum:0"]
+
+
 def test_sites_by_name(unweave, user_file):
     ran = unweave("sites", f"{user_file}:network", "--input", "1x8x8", "--level", "0/conv2d:0", "--json")
     assert [site["name"] for site in json.loads(ran.out)["sites"]] == ["0/conv2d:0"]

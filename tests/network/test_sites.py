@@ -307,7 +307,9 @@ def test_name_given_twice_is_refused(twice):
 
 
 def test_unknown_level_is_refused_with_the_levels(twice):
-    with pytest.raises(SiteError, match=r"no level 'blocks'; there are 'block', 'filter', 'iccv2021:vgg16'"):
+    with pytest.raises(
+        SiteError, match=r"no level 'blocks'; there are 'block', 'filter', 'heads', 'neurons', 'iccv2021:vgg16'"
+    ):
         sites_of(twice, "blocks")
 
 

@@ -14,6 +14,7 @@ from torch.nn.functional import interpolate
 from unweave.analysis.class_rows import ClassRow
 from unweave.data.labelled import LabelledImages
 from unweave.errors import DataError, PathsError, SettingError
+from unweave.network.operations import OPERATIONS, Effect
 from unweave.network.sites import Site
 from unweave.progress import Advance
 from unweave.randomness import generator
@@ -115,8 +116,12 @@ def _batch_size(images: LabelledImages, mosaics: Mosaics) -> int:
 def summed_channels(value: Tensor, site: Site) -> Tensor | None:
     """The sum over channels of a site's value, as maps `[batch, height, width]`; None where it has no positions.
 
-    Tokens are laid out as a square, without the first one where it is one too many (a class token).
+    Tokens are laid out as a square, without the first one where it is one too many (a class token). A head's value is
+    tokens by features, which is no map.
     """
+    operation = site.name.rpartition("/")[2].rpartition(":")[0]
+    if operation in OPERATIONS and OPERATIONS[operation].effect is Effect.PRODUCT:
+        return None
     wide = value if value.dtype in (torch.float32, torch.float64) else value.float()
     total = wide.sum(site.dim)
     if total.ndim == 3:

@@ -36,7 +36,9 @@ def attribute(
     train: Annotated[str, typer.Argument(metavar="TRAIN", help=f"Images to attribute on: {DATA_HELP}.")],
     out: Out,
     validation: Annotated[str | None, typer.Option(help="Images to measure on later, in the same forms.")] = None,
-    level: Annotated[str, typer.Option(help="block, filter, iccv2021:..., or value names by comma.")] = "block",
+    level: Annotated[
+        str, typer.Option(help="block, filter, heads, neurons, iccv2021:..., or value names by comma.")
+    ] = "block",
     steps: Annotated[int, typer.Option(help="Points between closed and open gates; 1: one-step Taylor.")] = 8,
     of: Annotated[
         str, typer.Option(help="class_probability (its logarithm), or logit: the class's own score.")

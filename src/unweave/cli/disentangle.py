@@ -49,7 +49,9 @@ def disentangle(
     ] = None,
     settings: NamedSettings = None,
     validation: Annotated[str | None, typer.Option(help="Images to measure on later, in the same forms.")] = None,
-    level: Annotated[str, typer.Option(help="block, filter, iccv2021:..., or value names by comma.")] = "block",
+    level: Annotated[
+        str, typer.Option(help="block, filter, heads, neurons, iccv2021:..., or value names by comma.")
+    ] = "block",
     objective: Annotated[
         str,
         typer.Option(

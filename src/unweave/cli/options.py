@@ -10,7 +10,10 @@ import typer
 DATA_HELP = "imagefolder:PATH, imagelist:FILE, cifar10:PATH, cifar100:PATH, digits, or path/to/file.py:function"
 
 Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="torchvision:NAME, timm:NAME, zoo:NAME, or path/to/file.py:function.")
+    str,
+    typer.Argument(
+        metavar="MODEL", help="torchvision:NAME, timm:NAME, hf:NAME, zoo:NAME, or path/to/file.py:function."
+    ),
 ]
 Weights = Annotated[
     str | None,

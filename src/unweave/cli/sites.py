@@ -8,7 +8,7 @@ import typer
 
 from unweave.cli.named_settings import NamedSettings, weights_to_load
 from unweave.cli.options import Json, Logits, Model, Weights
-from unweave.cli.output import print_json, print_table
+from unweave.cli.output import print_json, print_line, print_table
 from unweave.errors import SettingError
 
 
@@ -18,7 +18,10 @@ def sites(
     shape: Annotated[str, typer.Option("--input", help="Shape of one image, such as 3x224x224.")] = "3x224x224",
     level: Annotated[
         str,
-        typer.Option(help="block, filter, iccv2021:NETWORK (vgg16, resnet50, densenet121, darts), or names by comma."),
+        typer.Option(
+            help="block, filter, heads, neurons (several: heads+neurons), iccv2021:NETWORK (vgg16, resnet50, "
+            "densenet121, darts), or names by comma."
+        ),
     ] = "block",
     settings: NamedSettings = None,
     weights: Weights = None,
@@ -31,7 +34,7 @@ def sites(
     """
     import torch
 
-    from unweave.network.sites import find_sites
+    from unweave.network.sites import find_sites, without_channels
     from unweave.pipeline.inputs import logits_key
     from unweave.search.published import published_settings
     from unweave.zoo.models import load_model
@@ -46,10 +49,12 @@ def sites(
         listed = [
             {"name": site.name, "channels": site.channels, "dim": site.dim, "shape": site.shape} for site in found
         ]
-        print_json({"model": model, "level": level, "sites": listed})
+        print_json({"model": model, "level": level, "sites": listed, "unknown": list(found.unknown)})
         return
     rows = [(site.name, site.channels, " x ".join(map(str, site.shape))) for site in found]
     print_table(f"{len(found)} sites, {found.channels} channels", ["site", "channels", "shape"], rows)
+    if found.unknown:
+        print_line(without_channels(found.unknown))
 
 
 def image_shape(text: str) -> tuple[int, ...]:

@@ -25,7 +25,8 @@ class ClassScores(nn.Module):
 
 
 def pick_class_scores(result: Any, logits: str | int | None) -> Tensor:
-    """The class scores in `result`, what a network returned: `logits` is their key, position or attribute.
+    """The class scores in `result`, what a network returned: `logits` is their key, position or attribute; not needed
+    where the result holds one tensor and nothing else.
 
     Raises
     ------
@@ -35,6 +36,9 @@ def pick_class_scores(result: Any, logits: str | int | None) -> Tensor:
     if logits is None:
         if isinstance(result, Tensor):
             return result
+        parts = list(result.values() if isinstance(result, Mapping) else result if isinstance(result, Sequence) else ())
+        if len(parts) == 1 and isinstance(parts[0], Tensor):
+            return parts[0]
         if isinstance(result, Sequence) and any(isinstance(part, Mapping) for part in result):
             raise CaptureError(
                 f"the network returns a {type(result).__name__} with a dict an image, as detection networks do, not "

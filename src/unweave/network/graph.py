@@ -88,10 +88,13 @@ def copy_graph(graph: fx.Graph) -> tuple[fx.Graph, dict[fx.Node, fx.Node]]:
 
 
 def operation_name(node: fx.Node) -> str:
-    """`relu` for `aten.relu.default`; the function's own name for anything that is not an ATen operation."""
+    """`relu` for `aten.relu.default`; with its namespace, `mine.swish`, for an operation of another library; the
+    function's own name for anything else."""
     target: Any = node.target
     packet = getattr(target, "overloadpacket", None)
-    return packet.__name__ if packet is not None else getattr(target, "__name__", str(target))
+    if packet is None:
+        return getattr(target, "__name__", str(target))
+    return packet.__name__ if target.namespace == "aten" else f"{target.namespace}.{packet.__name__}"
 
 
 def gives_tensor(node: fx.Node) -> bool:

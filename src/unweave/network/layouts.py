@@ -91,7 +91,7 @@ def _layout(
 
 
 def _mixed(node: fx.Node, shape: tuple[int, ...], spatial: bool) -> Layout:
-    dim = len(shape) - 1 if operation_name(node) in ("linear", "addmm") else 1
+    dim = operation_of(node).mixes % len(shape)
     return Layout(dim, shape[dim], spatial)
 
 
@@ -167,18 +167,23 @@ def _selected(node: fx.Node, shape: tuple[int, ...], before: tuple[int, ...], la
 
 
 def _reduced(node: fx.Node, shape: tuple[int, ...], before: tuple[int, ...], layout: Layout) -> Layout | None:
-    dims = _argument(node, 1)
     dim = layout.dim
     assert dim is not None
-    if dims is None:
-        return None
-    gone = {int(d) % len(before) for d in ([dims] if isinstance(dims, int) else dims)}
-    if dim in gone:
+    gone = reduced_dims(node, len(before))
+    if gone is None or dim in gone:
         return None
     positions = [d for d in range(1, len(before)) if d != dim and d not in gone]
     if len(shape) == len(before):
         return Layout(dim, layout.count, layout.spatial and bool(positions))
     return Layout(dim - sum(d < dim for d in gone), layout.count, layout.spatial and bool(positions))
+
+
+def reduced_dims(node: fx.Node, ndim: int) -> set[int] | None:
+    """The dimensions that a reduction takes away; None where it takes all."""
+    dims = _argument(node, 2 if operation_name(node) == "linalg_vector_norm" else 1)
+    if dims is None or dims == []:
+        return None
+    return {int(dim) % ndim for dim in ([dims] if isinstance(dims, int) else dims)}
 
 
 def _argument(node: fx.Node, position: int) -> Any:

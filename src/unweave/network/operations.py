@@ -1,7 +1,7 @@
 """The table of operations: what each does to the channels that flow through it.
 
-Everything that must know the network reads this table; nothing looks at class names or module names. To teach it a
-new operation, add a line to `OPERATIONS`.
+Everything that must know the network reads this table; nothing looks at class names or module names. A user teaches
+it operations with `teach_operation`; those of PyTorch that many networks use belong into `OPERATIONS`.
 """
 
 from __future__ import annotations
@@ -49,12 +49,20 @@ class Operation:
     multiplies: bool = False
     keeps_zero: bool = False
     """Turns a channel that is zero everywhere into one that is."""
+    mixes: int = 1
+    """Of `Effect.MIX`: the dimension of the channels in the operand and the result; -1 for linear layers."""
 
 
 def _lines(
-    effect: Effect, names: str, *, activation: bool = False, multiplies: bool = False, keeps_zero: bool = False
+    effect: Effect,
+    names: str,
+    *,
+    activation: bool = False,
+    multiplies: bool = False,
+    keeps_zero: bool = False,
+    mixes: int = 1,
 ) -> dict[str, Operation]:
-    return {name: Operation(effect, activation, multiplies, keeps_zero) for name in names.split()}
+    return {name: Operation(effect, activation, multiplies, keeps_zero, mixes) for name in names.split()}
 
 
 OPERATIONS: dict[str, Operation] = {
@@ -76,7 +84,9 @@ OPERATIONS: dict[str, Operation] = {
         "upsample_nearest2d upsample_bilinear2d upsample_bicubic2d interpolate",
         keeps_zero=True,
     ),
-    **_lines(Effect.KEEP, "alpha_dropout exp log rsqrt reciprocal lift_fresh_copy detach type_as roll flip"),
+    **_lines(
+        Effect.KEEP, "alpha_dropout masked_fill pow exp log rsqrt reciprocal lift_fresh_copy detach type_as roll flip"
+    ),
     **_lines(Effect.NORM, "batch_norm layer_norm group_norm instance_norm rms_norm native_layer_norm"),
     **_lines(Effect.NORM, "softmax _softmax log_softmax _log_softmax"),
     **_lines(
@@ -85,18 +95,26 @@ OPERATIONS: dict[str, Operation] = {
         "adaptive_avg_pool3d adaptive_max_pool2d max_pool2d_with_indices",
         keeps_zero=True,
     ),
-    **_lines(Effect.MIX, "conv1d conv2d conv3d convolution conv_transpose2d linear addmm"),
+    **_lines(Effect.MIX, "conv1d conv2d conv3d convolution conv_transpose2d"),
+    **_lines(Effect.MIX, "linear addmm", mixes=-1),
     **_lines(Effect.PRODUCT, "matmul bmm baddbmm scaled_dot_product_attention einsum"),
     **_lines(Effect.CONCATENATE, "cat concat concatenate"),
-    **_lines(Effect.COMBINE, "add sub rsub maximum minimum"),
+    **_lines(Effect.COMBINE, "add sub rsub maximum minimum addcmul"),
     **_lines(Effect.COMBINE, "mul div", multiplies=True),
     **_lines(Effect.MOVE, "reshape view flatten unflatten permute transpose t unsqueeze squeeze expand movedim"),
     **_lines(Effect.SELECT, "slice select index narrow split split_with_sizes chunk unbind getitem"),
     **_lines(Effect.PAD, "pad constant_pad_nd reflection_pad2d replication_pad2d"),
-    **_lines(Effect.REDUCE, "mean sum amax amin max min var std"),
+    **_lines(Effect.REDUCE, "mean sum amax amin max min var std prod logsumexp linalg_vector_norm"),
 }
 
+TAUGHT: dict[str, Operation] = {}
+"""Lines that this process was taught."""
+
 _OTHER = Operation(Effect.UNKNOWN)
+_WITHOUT_CONTENTS = frozenset(
+    ["new_zeros", "new_ones", "new_full", "new_empty", "zeros_like", "ones_like", "full_like", "empty_like", "sym_size"]
+)
+"""What they read of a value is its shape."""
 
 
 def operation_of(node: fx.Node) -> Operation:
@@ -107,15 +125,18 @@ def operation_of(node: fx.Node) -> Operation:
     """
     if node.op != "call_function":
         return _OTHER
-    return OPERATIONS.get(operation_name(node.all_input_nodes[0] if is_first_result(node) else node), _OTHER)
+    return _line(operation_name(node.all_input_nodes[0] if is_first_result(node) else node))
+
+
+def _line(name: str) -> Operation:
+    return OPERATIONS.get(name) or TAUGHT.get(name, _OTHER)
 
 
 def is_first_result(node: fx.Node) -> bool:
     """Whether `node` takes the first of an operation's several results (not a part of a split: parts are alike)."""
     if operation_name(node) != "getitem" or not node.all_input_nodes or node.args[1] != 0:
         return False
-    source = OPERATIONS.get(operation_name(node.all_input_nodes[0]), _OTHER)
-    return source.effect is not Effect.SELECT
+    return _line(operation_name(node.all_input_nodes[0])).effect is not Effect.SELECT
 
 
 def data_inputs(node: fx.Node, computed: set[fx.Node]) -> list[fx.Node]:
@@ -127,7 +148,26 @@ def computed_from_images(graph: fx.Graph) -> set[fx.Node]:
     """The nodes whose values depend on the images' contents (their number, a plain integer, does not count)."""
     computed: set[fx.Node] = set()
     for node in graph.nodes:
-        depends = node.op == "placeholder" or any(source in computed for source in node.all_input_nodes)
+        reads = operation_name(node) not in _WITHOUT_CONTENTS
+        depends = node.op == "placeholder" or (reads and any(source in computed for source in node.all_input_nodes))
         if depends and isinstance(node.meta.get("val"), Tensor | tuple | list):
             computed.add(node)
     return computed
+
+
+def unknown_operations(graph: fx.Graph) -> list[fx.Node]:
+    """What the table has no line for, of all that is computed on the way from the images to the class scores."""
+    computed = computed_from_images(graph)
+    needed: set[fx.Node] = set()
+    for node in reversed(graph.nodes):
+        if node.op == "output" or node in needed:
+            needed.update(node.all_input_nodes)
+    return [
+        node
+        for node in graph.nodes
+        if node in computed
+        and node in needed
+        and node.op == "call_function"
+        and operation_of(node).effect is Effect.UNKNOWN
+        and operation_name(node) != "getitem"  # a part of what is listed already
+    ]

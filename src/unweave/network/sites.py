@@ -12,10 +12,11 @@ from torch import Tensor, fx, nn
 
 from unweave.errors import SiteError
 from unweave.network.capture import capture
-from unweave.network.graph import NetworkGraph, concrete_shape, gives_tensor
-from unweave.network.layouts import Layout, layouts
-from unweave.network.operations import Effect, computed_from_images, data_inputs, operation_of
+from unweave.network.graph import NetworkGraph, gives_tensor, operation_name
+from unweave.network.layouts import Layout
+from unweave.network.operations import Effect, computed_from_images, data_inputs, operation_of, unknown_operations
 from unweave.network.published import PUBLISHED_SITES
+from unweave.network.views import Views
 
 Level = str | Sequence[str]
 
@@ -28,7 +29,8 @@ class Site:
     """One value of the graph whose channels can be switched.
 
     `name` is module path / operation : ordinal; `dim` the dimension that holds the channels (0 is the batch);
-    `channels` their number; `shape` the value's shape for one image, at the size of the example.
+    `channels` their number; `shape` the value's shape for one image, at the size of the example. A value that has
+    windows or heads merged with the batch is seen without: as `[batch, *shape]`.
     """
 
     name: str
@@ -38,12 +40,21 @@ class Site:
 
 
 class Sites(Sequence[Site]):
-    """The sites of one network, in forward order. Knows the shape and dtype of the example they were found with."""
+    """The sites of one network, in forward order. Knows the shape and dtype of the example they were found with.
+
+    `unknown`: the names of values made by operations that the table does not know, where channels are lost track of.
+    """
 
     def __init__(
-        self, sites: Sequence[Site], image_shape: tuple[int, ...], dtype: str, logits: str | int | None
+        self,
+        sites: Sequence[Site],
+        image_shape: tuple[int, ...],
+        dtype: str,
+        logits: str | int | None,
+        unknown: Sequence[str] = (),
     ) -> None:
         self._sites = tuple(sites)
+        self.unknown = tuple(unknown)
         self.image_shape = image_shape
         self.dtype = dtype
         self.logits = logits
@@ -54,7 +65,7 @@ class Sites(Sequence[Site]):
     def __getitem__(self, position: slice) -> Sites: ...
     def __getitem__(self, position: int | slice) -> Site | Sites:
         if isinstance(position, slice):
-            return Sites(self._sites[position], self.image_shape, self.dtype, self.logits)
+            return Sites(self._sites[position], self.image_shape, self.dtype, self.logits, self.unknown)
         return self._sites[position]
 
     def __len__(self) -> int:
@@ -76,7 +87,8 @@ class Sites(Sequence[Site]):
     def __repr__(self) -> str:
         width = max((len(site.name) for site in self._sites), default=0)
         lines = [f"  {site.name:<{width}}  {site.channels:>5} channels  {site.shape}" for site in self._sites]
-        return "\n".join([f"{len(self)} sites, {self.channels} channels", *lines])
+        lost = [without_channels(self.unknown)] if self.unknown else []
+        return "\n".join([f"{len(self)} sites, {self.channels} channels", *lines, *lost])
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -84,7 +96,17 @@ class Sites(Sequence[Site]):
             for site in self._sites
         )
         head = "<tr><th>site</th><th>channels</th><th>shape</th></tr>"
-        return f"<table><caption>{len(self)} sites, {self.channels} channels</caption>{head}{rows}</table>"
+        lost = f"<p>{html.escape(without_channels(self.unknown))}</p>" if self.unknown else ""
+        return f"<table><caption>{len(self)} sites, {self.channels} channels</caption>{head}{rows}</table>{lost}"
+
+
+def without_channels(unknown: Sequence[str]) -> str:
+    """What to do about values where channels are lost track of, the first three by name."""
+    more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
+    return (
+        f"channels are lost track of at {', '.join(unknown[:3])}{more}: operations that the table does not know; see "
+        "unweave.teach_operation and docs/sites.md"
+    )
 
 
 def find_sites(
@@ -102,6 +124,8 @@ def find_sites(
         `"block"`: cut points of the graph, values through which everything flows, one for each run of operations that
         keep channels (norm, activation, pool), at its end; none after positions or tokens are averaged away.
         `"filter"`: every convolution's and linear layer's output, after its norm and activation, before a pool.
+        `"heads"`: the heads of every attention that has several. `"neurons"`: the hidden neurons of every multi-layer
+        perceptron, an activation between two linear layers. Several levels at once: `"heads+neurons"`.
         `"iccv2021:vgg16"`, `"iccv2021:resnet50"`, `"iccv2021:densenet121"`, `"iccv2021:darts"`: the exact positions of
         the ICCV paper's program, for torchvision's networks and `zoo:darts_imagenet`. Or a list of names.
     logits
@@ -124,14 +148,24 @@ def find_sites(
 
 def sites_of(captured: NetworkGraph, level: Level, logits: str | int | None = None) -> Sites:
     """As `find_sites`, of a network that was captured already."""
-    where = layouts(captured.graph)
-    nodes = _nodes_at_level(captured, level, where)
+    views = Views(captured)
+    nodes = _nodes_at_level(captured, level, views)
+    unknown = _unknown(captured)
     if not nodes:
         raise SiteError(
             f"no site was found in {captured.network_name} at level {level!r}; give a list of value names instead"
+            + _and_why(unknown)
         )
-    found = [_site(captured, node, where[node]) for node in nodes]
-    return Sites(found, captured.image_shape, str(captured.dtype).removeprefix("torch."), logits)
+    found = [_site(views, node) for node in nodes]
+    return Sites(found, captured.image_shape, str(captured.dtype).removeprefix("torch."), logits, unknown)
+
+
+def _unknown(captured: NetworkGraph) -> list[str]:
+    return [captured.names.get(node.name, operation_name(node)) for node in unknown_operations(captured.graph)]
+
+
+def _and_why(unknown: Sequence[str]) -> str:
+    return f" ({without_channels(unknown)})" if unknown else ""
 
 
 def nodes_of_sites(captured: NetworkGraph, sites: Sequence[Site]) -> list[fx.Node]:
@@ -142,34 +176,51 @@ def nodes_of_sites(captured: NetworkGraph, sites: Sequence[Site]) -> list[fx.Nod
     SiteError
         Naming what differs, if the network has no such value or it has other channels.
     """
-    where = layouts(captured.graph)
-    nodes = _named_nodes(captured, [site.name for site in sites], where, ordered=False)
+    views = Views(captured)
+    nodes = _named_nodes(captured, [site.name for site in sites], views, ordered=False)
     for site, node in zip(sites, nodes, strict=True):
-        layout = where[node]
-        if (layout.dim, layout.count) != (site.dim, site.channels):
+        here = _site(views, node)
+        if (here.dim, here.channels) != (site.dim, site.channels):
             raise SiteError(
-                f"site {site.name!r} has {layout.count} channels in dimension {layout.dim} in this network, "
+                f"site {site.name!r} has {here.channels} channels in dimension {here.dim} in this network, "
                 f"{site.channels} in dimension {site.dim} were expected"
+            )
+        if here.shape != site.shape and node.meta["val"].ndim <= len(site.shape):  # windows differ, not positions
+            raise SiteError(
+                f"site {site.name!r} is {here.shape} for an image in this network, {site.shape} was expected; give "
+                "images of the size that the sites were found with"
             )
     return nodes
 
 
-def _nodes_at_level(captured: NetworkGraph, level: Level, where: Mapping[fx.Node, Layout]) -> list[fx.Node]:
+def _nodes_at_level(captured: NetworkGraph, level: Level, views: Views) -> list[fx.Node]:
     if not isinstance(level, str):
-        return _named_nodes(captured, level, where)
-    if level == "block":
-        return _block_nodes(captured, where)
-    if level == "filter":
-        return _filter_nodes(captured, where)
+        return _named_nodes(captured, level, views)
     if level in PUBLISHED_SITES:
-        return _named_nodes(captured, PUBLISHED_SITES[level], where)
-    known = ", ".join(repr(name) for name in ("block", "filter", *PUBLISHED_SITES))
-    raise SiteError(f"no level {level!r}; there are {known}, or give a list of names")
+        return _named_nodes(captured, PUBLISHED_SITES[level], views)
+    found = {node for part in level.split("+") for node in _found_at(captured, part.strip(), views)}
+    return [node for node in captured.graph.nodes if node in found]
 
 
-def _named_nodes(
-    captured: NetworkGraph, names: Sequence[str], where: Mapping[fx.Node, Layout], *, ordered: bool = True
-) -> list[fx.Node]:
+def _found_at(captured: NetworkGraph, level: str, views: Views) -> list[fx.Node]:
+    if level == "block":
+        return _block_nodes(captured, views.layouts)
+    if level == "filter":
+        return _filter_nodes(captured, views.layouts)
+    if level in ("heads", "neurons"):
+        scores = class_score_nodes(captured, views.layouts)
+        found = views.heads if level == "heads" else views.neurons()
+        if not found:
+            what = "attention with several heads" if level == "heads" else "activation between two linear layers"
+            why = _and_why(_unknown(captured))
+            raise SiteError(f"level {level!r}: {captured.network_name} has no {what} that could be followed{why}")
+        return [node for node in found if node not in scores]
+    known = ", ".join(repr(name) for name in ("block", "filter", "heads", "neurons", *PUBLISHED_SITES))
+    raise SiteError(f"no level {level!r}; there are {known}, several as 'heads+neurons', or give a list of names")
+
+
+def _named_nodes(captured: NetworkGraph, names: Sequence[str], views: Views, *, ordered: bool = True) -> list[fx.Node]:
+    where = views.layouts
     by_name = {captured.names[node.name]: node for node in captured.graph.nodes if node.name in captured.names}
     chosen: list[fx.Node] = []
     for name in names:
@@ -180,9 +231,10 @@ def _named_nodes(
                 f"no site {name!r} in {captured.network_name}; closest: {near}. `unweave sites` and `find_sites` "
                 "list them, at block level or, with level filter, all"
             )
-        if node not in where or where[node].dim is None:
-            raise SiteError(f"{name!r} in {captured.network_name} has no channel dimension that could be followed")
-        if not where[node].batch_first:
+        if node not in where or (where[node].dim is None and node not in views.heads):
+            why = _and_why(_unknown(captured))
+            raise SiteError(f"{name!r} in {captured.network_name} has no channel dimension that could be followed{why}")
+        if views.of(node) is None:
             raise SiteError(
                 f"{name!r} in {captured.network_name} does not keep the images apart in its first dimension"
             )
@@ -197,11 +249,10 @@ def _named_nodes(
     return chosen
 
 
-def _site(captured: NetworkGraph, node: fx.Node, layout: Layout) -> Site:
-    shape = concrete_shape(node)
-    assert shape is not None
-    assert layout.dim is not None
-    return Site(captured.names[node.name], layout.dim, layout.count, shape[1:])
+def _site(views: Views, node: fx.Node) -> Site:
+    view = views.of(node)
+    assert view is not None
+    return Site(views.captured.names[node.name], view.dim, view.count, view.shape)
 
 
 def _block_nodes(captured: NetworkGraph, where: Mapping[fx.Node, Layout]) -> list[fx.Node]:

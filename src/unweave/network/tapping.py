@@ -6,7 +6,9 @@ records, one that multiplies gates; the graph is built once for all of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -20,7 +22,7 @@ _MAKE_NEW_MEMORY = (aten.conv2d.default, aten.add.Tensor, aten.batch_norm.defaul
 """Operations whose result shares no memory with what they read, and whose gradient does not need it."""
 
 
-def _call_tap(tap: Tap, position: int, value: Tensor) -> Tensor:
+def _call_tap(value: Tensor, tap: Tap, position: int) -> Tensor:
     return tap(position, value)
 
 
@@ -36,11 +38,7 @@ class TappedNetwork(nn.Module):
         with graph.inserting_after(images):
             tap = graph.placeholder("tap")
         for position, node in enumerate(nodes):
-            value = mapping[node]
-            with graph.inserting_after(value):
-                gated = graph.call_function(_call_tap, (tap, position, value))
-            gated.meta = dict(value.meta)
-            value.replace_all_uses_with(gated, lambda user, gated=gated: user is not gated)  # type: ignore[misc]
+            insert_at_site(graph, mapping[node], self.sites[position], _call_tap, (tap, position))
         _relu_in_place(graph)
         graph.lint()
         self.graph_module: fx.GraphModule = build_module(graph, captured.tensors)
@@ -48,6 +46,34 @@ class TappedNetwork(nn.Module):
     def forward(self, images: Tensor, tap: Tap) -> Tensor:
         scores: Tensor = self.graph_module(images, tap)
         return scores
+
+
+def insert_at_site(
+    graph: fx.Graph, value: fx.Node, site: Site, target: Callable[..., Any], rest: tuple[Any, ...]
+) -> fx.Node:
+    """Put `target(value, *rest)` behind the value of a site: everything that read the value reads the result.
+
+    A value with windows or heads merged with the batch is reshaped to `[batch, *site.shape]` for it, and back.
+    """
+    own, users = value.meta["val"], list(value.users)
+    merged = own.ndim != len(site.shape) + 1
+    with graph.inserting_after(value):
+        seen = graph.call_function(aten.reshape.default, (value, [-1, *site.shape])) if merged else value
+    seen.meta = dict(value.meta)
+    if merged:
+        batch = own.numel() // math.prod(site.shape)
+        seen.meta["val"] = own.new_empty((batch, *site.shape))
+    with graph.inserting_after(seen):
+        result = graph.call_function(target, (seen, *rest))
+    result.meta = dict(seen.meta)
+    last = result
+    if merged:
+        with graph.inserting_after(result):
+            last = graph.call_function(aten.reshape.default, (result, [-1, *own.shape[1:]]))
+        last.meta = dict(value.meta)
+    for user in users:
+        user.replace_input_with(value, last)
+    return result
 
 
 def _relu_in_place(graph: fx.Graph) -> None:

@@ -19,6 +19,7 @@ from unweave.data.preprocessing import Transform, preprocessing_named
 from unweave.errors import DataError, RunError, SettingError
 from unweave.network.capture import capture
 from unweave.runs.folder import RunFolder
+from unweave.zoo.hugging_face import class_names, is_place
 from unweave.zoo.models import load_model, published_preprocessing
 from unweave.zoo.user_file import function_in_file, result_in_file
 
@@ -88,7 +89,7 @@ class Inputs:
             return self._image_folder(Path(place), network)
         if kind == "imagelist" and place:
             file, root = _list_and_root(place)
-            return image_list(file, self._transform(), self._class_list(), root)
+            return image_list(file, self._transform(), self._class_list(network), root)
         if spec.rpartition(":")[0].endswith(".py"):
             self._refuse_unused(spec, "preprocess", "size", "classes_file")
             found: Dataset[Any] = result_in_file(spec)
@@ -120,10 +121,14 @@ class Inputs:
         transform = self._transform()
         example = first_picture(folder, transform)[None]
         outputs = capture(network, example, self.logits_key).classes
-        return image_folder(folder, transform, outputs, self._class_list())
+        return image_folder(folder, transform, outputs, self._class_list(network))
 
-    def _class_list(self) -> list[ClassEntry] | None:
-        return read_class_list(self.classes_file) if self.classes_file else None
+    def _class_list(self, network: nn.Module) -> list[ClassEntry] | None:
+        """That of a file, or the network's own names."""
+        if self.classes_file:
+            return read_class_list(self.classes_file)
+        names = class_names(network)
+        return [ClassEntry(index, "", name) for index, name in enumerate(names)] if names else None
 
 
 def recorded_inputs(folder: RunFolder) -> tuple[Inputs, int]:
@@ -164,7 +169,7 @@ def _list_and_root(place: str) -> tuple[str, str | None]:
 def _absolute(value: str) -> str:
     """`cifar10:data` -> `cifar10:/here/data`, where the part after or before the colon is a path that exists."""
     kind, colon, place = value.partition(":")
-    if colon and kind in ("imagefolder", "cifar10", "cifar100"):
+    if colon and (kind in ("imagefolder", "cifar10", "cifar100") or (kind == "hf" and is_place(place))):
         return f"{kind}:{Path(place).resolve()}"
     if colon and kind == "imagelist":
         listed, root = _list_and_root(place)

@@ -71,7 +71,7 @@ def disentangle(
         Training images: a data set or `DataLoader` of (image, class index). A loader's sampler and batch size are not
         used: the search makes batches of its own, class by class.
     sites
-        What `find_sites` returned, or a level for it (`"block"`, `"filter"`, `"iccv2021:vgg16"`, a list of names).
+        What `find_sites` returned, or a level for it (`"block"`, `"filter"`, `"heads"`, ...), or a list of names.
     objective
         `"released"`, `"variational"`, `"variational-noise"`, `"literal"`, `"concept-path"`, `"selective"` (which looks
         at images of other classes too), or an `Objective` (which brings its own beta).

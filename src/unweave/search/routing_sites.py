@@ -26,7 +26,7 @@ def routing_sites(captured: NetworkGraph, logits: str | int | None = None) -> Si
         return sites_of(captured, "block", logits)
     found = sites_of(captured, "filter", logits)
     with_positions = [site for site in found if len(site.shape) > 1]
-    return Sites(with_positions or found, found.image_shape, found.dtype, logits)
+    return Sites(with_positions or found, found.image_shape, found.dtype, logits, found.unknown)
 
 
 def has_residual_sums(captured: NetworkGraph, where: Mapping[fx.Node, Layout]) -> bool:

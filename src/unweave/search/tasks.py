@@ -15,6 +15,7 @@ from torch import nn
 from unweave.data.labelled import LabelledImages
 from unweave.errors import RunError
 from unweave.network.sites import Level, Sites
+from unweave.network.teaching import Taught
 from unweave.runs.checkpoints import Checkpoints
 from unweave.search.elimination import solver_of
 from unweave.search.objectives import Objective
@@ -73,8 +74,11 @@ class Worker:
     _kept: tuple[Plan, Store | None, LabelledImages] | None = field(default=None, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what another process makes for itself."""
-        return {**self.__dict__, "prepared": None, "_kept": None, "report": None}
+        """Without what another process makes for itself; first what it must know of operations."""
+        return {"taught": Taught(), **self.__dict__, "prepared": None, "_kept": None, "report": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update({name: value for name, value in state.items() if name != "taught"})
 
     def __call__(self, task: Task) -> Outcome:
         """Run a task from where it was left to its end."""

@@ -11,6 +11,7 @@ from torch import Tensor, fx
 
 from unweave.network.graph import NetworkGraph, copy_graph, gives_tensor
 from unweave.network.sites import Site, nodes_of_sites
+from unweave.network.tapping import insert_at_site
 
 
 def masked(value: Tensor, position: int) -> Tensor:
@@ -57,11 +58,8 @@ def mark(captured: NetworkGraph, sites: Sequence[Site], masks: Sequence[Tensor])
     names = {copied: captured.names[node.name] for node, copied in mapping.items() if node.name in captured.names}
     for position, node in enumerate(nodes):
         value = mapping[node]
-        with graph.inserting_after(value):
-            mark = graph.call_function(masked, (value, position))
-        mark.meta = dict(value.meta)
+        mark = insert_at_site(graph, value, sites[position], masked, (position,))
         names[mark] = names[value]
-        value.replace_all_uses_with(mark, lambda user, mark=mark: user is not mark)  # type: ignore[misc]
     return MarkedGraph(graph, _static_values(graph, captured), names, sites, masks)
 
 

@@ -1,4 +1,4 @@
-"""MODEL on the command line: `torchvision:NAME`, `timm:NAME`, `zoo:NAME`, or `path/to/file.py:function`."""
+"""MODEL on the command line: `torchvision:NAME`, `timm:NAME`, `hf:NAME`, `zoo:NAME`, or `path/to/file.py:function`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from typing import Any
 from torch import nn
 
 from unweave.data.preprocessing import IMAGENET_DEVIATION, IMAGENET_MEAN
-from unweave.errors import MissingExtraError, SettingError
+from unweave.errors import MissingExtraError, SettingError, UnweaveError
 from unweave.network.refusals import first_line
+from unweave.zoo import hugging_face
 from unweave.zoo.cifar_googlenet import CifarGoogLeNet
 from unweave.zoo.cifar_resnet import DEPTHS, CifarResNet
 from unweave.zoo.cifar_vgg import CifarVgg
@@ -40,7 +41,8 @@ _LEFT_OUT = {"zoo:darts_cifar": (AUXILIARY_HEAD,), "zoo:darts_imagenet": (AUXILI
 def load_model(name: str, weights: str | Path | None = None) -> nn.Module:
     """The network that `name` means, in evaluation mode.
 
-    `torchvision:NAME` and `timm:NAME` load published weights, unless `weights` names a file. `zoo:digits` is trained on
+    `torchvision:NAME` and `timm:NAME` load published weights, unless `weights` names a file; so does `hf:owner/name`,
+    an image classifier of the Hugging Face hub (`hf:FOLDER`: one that was saved). `zoo:digits` is trained on
     the spot; the rest of the zoo (`zoo:resnet20_cifar`, 32, 44, 56 and 110, `zoo:vgg19_cifar`, `zoo:googlenet_cifar`,
     `zoo:darts_cifar`, `zoo:darts_imagenet`) needs `weights`. `file.py:function` calls the function, which returns a
     module. `weights` is a state dict: `.safetensors`, or `.pt`, `.pth`, `.pth.tar`, read without running code from it.
@@ -53,7 +55,7 @@ def load_model(name: str, weights: str | Path | None = None) -> nn.Module:
     SettingError
         If there is no such network, or the weights do not fit it (naming the first tensor that differs).
     MissingExtraError
-        If timm is needed and not installed.
+        If timm or transformers is needed and not installed.
     """
     kind, _, rest = name.partition(":")
     version = str(weights) if kind == "torchvision" and str(weights) in _versions(rest) else None
@@ -64,7 +66,9 @@ def load_model(name: str, weights: str | Path | None = None) -> nn.Module:
     elif name.rpartition(":")[0].endswith(".py"):
         made = _users_network(name, random=str(weights) == "random")
     else:
-        raise SettingError(f"no model {name!r}; give torchvision:NAME, timm:NAME, zoo:NAME or path/to/file.py:function")
+        raise SettingError(
+            f"no model {name!r}; give torchvision:NAME, timm:NAME, hf:NAME, zoo:NAME or path/to/file.py:function"
+        )
     network = made()
     if weights is not None and str(weights) != "random":
         state = read_state(weights)
@@ -139,7 +143,15 @@ def _timm(name: str, *, trained: bool) -> _Made:
     return made
 
 
-_KINDS = {"torchvision": _torchvision, "timm": _timm, "zoo": _zoo}
+def _hugging_face(place: str, *, trained: bool) -> _Made:
+    def made(*classes: int) -> nn.Module:
+        with _published("Hugging Face", place):
+            return hugging_face.classifier(place, trained=trained, classes=classes[0] if classes else None)
+
+    return made
+
+
+_KINDS = {"torchvision": _torchvision, "timm": _timm, "hf": _hugging_face, "zoo": _zoo}
 
 
 def _imported_timm() -> Any:
@@ -159,6 +171,8 @@ def _published(library: str, name: str) -> Iterator[None]:
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
+    except UnweaveError:
+        raise
     except OSError as error:
         raise SettingError(
             f"{library}'s weights of {name} cannot be downloaded ({first_line(error)}); give --weights FILE, or "
@@ -177,8 +191,8 @@ def _published(library: str, name: str) -> Iterator[None]:
 
 
 def published_preprocessing(name: str) -> tuple[str, int] | None:
-    """(preprocessing, size) of `torchvision:NAME`, `timm:NAME` and `zoo:darts_imagenet`, as they are published; None
-    where it is not known or is none of the named ones."""
+    """(preprocessing, size) of `torchvision:NAME`, `timm:NAME`, `hf:NAME` and `zoo:darts_imagenet`, as they are
+    published; None where it is not known or is none of the named ones."""
     kind, _, rest = name.partition(":")
     if name == "zoo:darts_imagenet":
         return "imagenet", 224
@@ -194,6 +208,12 @@ def published_preprocessing(name: str) -> tuple[str, int] | None:
         if settings is None:
             return None
         mean, deviation, size = settings.mean, settings.std, settings.input_size[-1]
+    elif kind == "hf":
+        with _published("Hugging Face", rest):
+            scaling = hugging_face.preprocessing_of(rest)
+        if scaling is None:
+            return None
+        mean, deviation, size = scaling
     else:
         return None
     known = {
