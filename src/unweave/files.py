@@ -79,6 +79,11 @@ def read_bytes(file: str | Path) -> bytes:
     return Path(file).read_bytes()
 
 
+def absolute(path: Path) -> Path:
+    """The same place for a process that works elsewhere."""
+    return path.absolute()
+
+
 def canonical_json(value: Any) -> str:
     """One spelling for one value: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

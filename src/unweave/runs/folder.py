@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from unweave.errors import DataError, RunError
 from unweave.files import DRAFT_SUFFIX, canonical_json, digest, read_text, write_text
-from unweave.runs.checkpoints import FolderCheckpoints
+from unweave.runs.checkpoints import RECORD, FolderCheckpoints
 from unweave.runs.journal import Journal
 
 SCHEMA_VERSION = 1
@@ -44,7 +44,7 @@ class RunFolder:
     @property
     def record_file(self) -> Path:
         """How the search was begun."""
-        return self.root / "run.json"
+        return self.root / RECORD
 
     @property
     def inputs_file(self) -> Path:

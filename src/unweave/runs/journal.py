@@ -17,6 +17,9 @@ _NOT_BLOCKING = getattr(os, "O_NONBLOCK", 0)
 class Journal:
     """What happened when. Several processes may append to it at once."""
 
+    seconds_between_looks = 0.5
+    """For those who wait for events."""
+
     def __init__(self, file: Path) -> None:
         self.file = file
 
