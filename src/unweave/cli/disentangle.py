@@ -92,8 +92,8 @@ def disentangle(
     engine: Annotated[
         str,
         typer.Option(
-            help="inline: in this process; processes: several of this machine; ray: workers of a Ray cluster (--address), "
-            "or of a Ray started here."
+            help="inline: in this process; processes: several of this machine; ray: workers of a Ray cluster "
+            "(--address), or of a Ray started here."
         ),
     ] = "inline",
     workers: Annotated[

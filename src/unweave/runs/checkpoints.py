@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from unweave.errors import RunError
-from unweave.files import absolute, canonical_json, digest, read_bytes, replacing
-from unweave.runs.journal import Journal
+from unweave.files import canonical_json, digest, read_bytes, replacing
+from unweave.places import absolute, is_file, is_url, local_copy, remove
+from unweave.runs.journal import Journal, journal_in
 
 _KEY = "checkpoint"
 RECORD = "run.json"
@@ -45,7 +45,7 @@ class FolderCheckpoints:
     def __reduce__(self) -> tuple[Any, ...]:
         """Sent to another process, which may be on a machine that does not see the folder: it gets None there."""
         folder = absolute(self.folder)
-        return _reached, (folder, absolute(self.journal.file), _seal(folder))
+        return _reached, (folder, _seal(folder))
 
     def _file(self, task: str) -> Path:
         return self.folder / f"{task}.safetensors"
@@ -72,15 +72,16 @@ class FolderCheckpoints:
 
     def remove(self, task: str) -> None:
         """Forget what was saved of `task`."""
-        self._file(task).unlink(missing_ok=True)
+        file = self._file(task)
+        remove(file) if is_url(file) else file.unlink(missing_ok=True)
 
     def load(self, task: str) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
         """What was saved of `task` last; None where there is nothing that can be used."""
         file = self._file(task)
-        if not os.path.isfile(file):
+        if not is_file(file):
             return None
         try:
-            with safe_open(file, framework="numpy") as opened:
+            with local_copy(file) as copy, safe_open(copy, framework="numpy") as opened:
                 notes = json.loads((opened.metadata() or {})[_KEY])
                 arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping
             if notes.pop("digest") != _digest(notes, arrays):
@@ -91,9 +92,9 @@ class FolderCheckpoints:
         return notes, arrays
 
 
-def _reached(folder: Path, journal: Path, seal: str | None) -> FolderCheckpoints | None:
+def _reached(folder: Path, seal: str | None) -> FolderCheckpoints | None:
     """In the process that they were sent to: None where the run's folder is another one there, or none."""
-    return FolderCheckpoints(folder, Journal(journal)) if _seal(folder) == seal else None
+    return FolderCheckpoints(folder, journal_in(folder.parent)) if _seal(folder) == seal else None
 
 
 def _seal(folder: Path) -> str | None:

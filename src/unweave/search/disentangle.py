@@ -197,7 +197,7 @@ def disentangle(
         validation=None if validation is None else labelled(validation),
         device=device,
         logits=logits,
-        folder=None if run is None else RunFolder(os.fspath(run)),
+        folder=None if run is None else RunFolder(run),
         address=address,
         show_progress=show_progress,
     )
