@@ -101,20 +101,28 @@ def connected(address: str | None, workers: int, needs: Needs) -> Iterator[Any]:
 
 def _connect(ray: Any, address: str | None, workers: int, needs: Needs) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "CRITICAL"}
+    if address is None:
+        _start(ray, {**options, "num_cpus": workers * needs.threads, "include_dashboard": False})
+        return
+    nodes_at(address)
     try:
-        if address is None:
-            ray.init(address="local", num_cpus=workers * needs.threads, include_dashboard=False, **options)
-        else:
-            nodes_at(address)
-            ray.init(address=address, **options)
-    except (RuntimeError, ConnectionError, ValueError, OSError, ray.exceptions.RayError) as error:
-        if isinstance(error, EngineError):
-            raise
-        where = "here" if address is None else f"at {address}"
-        raise EngineError(
-            f"Ray cannot be {'started' if address is None else 'joined'} {where} ({_line(error)}); "
-            "engine processes needs none"
-        ) from error
+        ray.init(address=address, **options)
+    except Exception as error:
+        raise EngineError(f"Ray at {address} cannot be joined ({_line(error)}); engine processes needs none") from error
+
+
+def _start(ray: Any, options: dict[str, Any]) -> None:
+    for last in (False, True):
+        try:
+            ray.init(address="local", **options)
+            return
+        except Exception as error:
+            ray.shutdown()
+            # On a busy machine Ray's own processes find each other too late; the second time they are in memory.
+            if last:
+                raise EngineError(
+                    f"Ray cannot be started here ({_line(error)}); engine processes needs none"
+                ) from error
 
 
 def _check_same(ray: Any, address: str | None) -> None:
