@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,13 @@ from tests.search.interrupted import SETTINGS
 from tests.search.problems import small_problem
 from unweave.engine import Needs, OutOfMemory, ray_cluster
 from unweave.engine.ray_cluster import RayCluster
-from unweave.engine.ray_connection import _LOOPBACK, _QUIET, environment
+from unweave.engine.ray_connection import LOOPBACK, QUIET, environment
 from unweave.errors import DataError, EngineError
 from unweave.runs.folder import RunFolder
 from unweave.search.disentangle import disentangle
 from unweave.zoo.user_file import function_in_file
 
-pytest.importorskip("ray", reason="needs Ray: pip install 'unweave[ray]'")
+pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="needs Ray: pip install 'unweave[ray]'")
 
 SHARDS = {**SETTINGS, "classes": [0, 1, 2], "classes_per_shard": 2, "threads": 1, "keep_activations": False}
 NEVER = "never"
@@ -57,10 +58,10 @@ class Troubled(Dataset):
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(compiled_once):
     """Two nodes of one processor each; Ray's own processes listen on this machine alone."""
-    with environment({**_QUIET, **_LOOPBACK}):
-        from ray.cluster_utils import Cluster
+    with environment({**QUIET, **LOOPBACK}):
+        from ray.cluster_utils import Cluster  # with these settings, before anything else imports Ray
 
         made = Cluster()
         try:
@@ -175,7 +176,7 @@ def test_another_cluster_than_the_one_that_is_joined_is_refused(engine):
 
 def test_work_whose_workers_die_again_and_again_is_one_line(engine, monkeypatch):
     monkeypatch.setattr(ray_cluster, "RETRIES", 0)
-    with pytest.raises(EngineError, match=r"^workers died 1 times over one task .*repeat the call to go on") as caught:
+    with pytest.raises(EngineError, match=r"^workers died 1 times over one task.*repeat the call to go on") as caught:
         list(engine.run(lambda task: os.kill(os.getpid(), signal.SIGKILL), [1]))
     assert "\n" not in str(caught.value)
 

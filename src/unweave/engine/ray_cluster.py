@@ -45,7 +45,7 @@ class RayCluster:
             return self._asked
         if self.address is None:
             return min(MOST_BY_DEFAULT, os.cpu_count() or 1)
-        imported()
+        imported(self.address)
         return max(1, int(sum(node.get("CPU", 0) for node in nodes_at(self.address))))
 
     @contextmanager
@@ -124,7 +124,7 @@ def _result(ray: Any, reference: Any) -> Any:
         ) from error
     except ray.exceptions.RayError as error:
         raise EngineError(
-            f"workers died {RETRIES + 1} times over one task, or the cluster was lost "
+            f"workers died {RETRIES + 1} times over one task, or the cluster is lost "
             f"({' '.join(str(error).split())[:120]}); what was finished is kept in the run folder, if there is one: "
             "repeat the call to go on from there"
         ) from error

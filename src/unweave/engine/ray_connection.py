@@ -19,7 +19,7 @@ SECONDS_TO_REACH = 10.0
 SECONDS_TO_ANSWER = 60.0
 """For Ray's answer there: starting Python and importing Ray in a process of its own is most of it."""
 
-_QUIET = {
+QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Started by `uv run`, Ray would build an environment anew in every worker.
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
@@ -29,7 +29,7 @@ _QUIET = {
     # A task that Ray ended for a lack of memory is repeated by the search, smaller, not by Ray as it was.
     "RAY_task_oom_retries": "0",
 }
-_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Ray listens on all of a machine's addresses, on this one's own alone with this (on Linux too)."""
 
 _ASK = """
@@ -42,8 +42,8 @@ except Exception as error:
 """
 
 
-def imported() -> Any:
-    """The package.
+def imported(address: str | None = None) -> Any:
+    """The package. It reads its settings as it is imported: where that was done before, they are the caller's.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def imported() -> Any:
         If it is not installed.
     """
     try:
-        with environment(_QUIET):
+        with environment(_settings(address)):
             import ray
     except ImportError as error:
         raise MissingExtraError(
@@ -84,9 +84,9 @@ def connected(address: str | None, workers: int, needs: Needs) -> Iterator[Any]:
     MissingExtraError
         If it is not installed.
     """
-    ray = imported()
+    ray = imported(address)
     own = not ray.is_initialized()
-    with environment({**_QUIET, **(_LOOPBACK if address is None else {})}):
+    with environment(_settings(address)):
         if own:
             _connect(ray, address, workers, needs)
         else:
@@ -97,6 +97,10 @@ def connected(address: str | None, workers: int, needs: Needs) -> Iterator[Any]:
         finally:
             if own:
                 ray.shutdown()
+
+
+def _settings(address: str | None) -> dict[str, str]:
+    return {**QUIET, **LOOPBACK} if address is None else QUIET
 
 
 def _connect(ray: Any, address: str | None, workers: int, needs: Needs) -> None:
@@ -162,7 +166,7 @@ def nodes_at(address: str) -> list[dict[str, float]]:
     """
     _check_address(address)
     try:
-        with environment(_QUIET):
+        with environment(QUIET):
             asked = subprocess.run(
                 [sys.executable, "-c", _ASK, address],
                 capture_output=True,
