@@ -116,6 +116,13 @@ def saves(folder):
     return [e["passes"] for e in events if e["event"] == "saved" and e["task"] == "search-0001"]
 
 
+def wait_until(condition, seconds=120):
+    """Wait for a condition, but not for ever."""
+    limit = time.monotonic() + seconds
+    while not condition() and time.monotonic() < limit:
+        time.sleep(0.05)
+
+
 def test_results_come_in_the_tasks_order_from_other_processes(engine, tmp_path):
     here, arrived = os.getpid(), []
 
@@ -200,16 +207,18 @@ def test_a_search_one_of_whose_nodes_is_killed_has_the_same_bytes(engine, cluste
     import ray
 
     def kill():
-        limit = time.monotonic() + 120
-        while not (saves(tmp_path) or time.monotonic() > limit):
-            time.sleep(0.05)
+        wait_until(lambda: saves(tmp_path))
         cluster.remove_node(cluster.second, allow_graceful=False)
+        wait_until(lambda: alive() == 1)
         (tmp_path / "enough").touch()
+
+    def alive():
+        return [node["Alive"] for node in ray.nodes()].count(True)
 
     killing = threading.Thread(target=kill)
     killing.start()
     found = searched(tmp_path, NEVER, "ray", engine.address, slow=True)
     killing.join()
     assert found == whole
-    assert [node["Alive"] for node in ray.nodes()].count(True) == 1
+    assert alive() == 1
     assert "raylet" not in "".join(capfd.readouterr())  # what Ray says of it stays in Ray's logs
