@@ -115,8 +115,9 @@ class RunFolder:
 
     def _check_store(self) -> None:
         try:
+            new = not self.root.exists()
             create(proof := self.root / f".proof-{uuid.uuid4().hex}", b"")
-            remove(proof)
+            remove(self.root if new else proof)
         except OSError as error:
             raise RunError(f"{self.root} cannot be written to ({error.strerror or error})") from error
 
