@@ -5,10 +5,13 @@ import hashlib
 import json
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from unweave.places import errors_of, is_url, place, put
 
 DRAFT_SUFFIX = ".part"
 """How drafts end, so that no loader takes a left-over for a finished file."""
@@ -18,9 +21,15 @@ DRAFT_SUFFIX = ".part"
 def replacing(target: str | Path) -> Iterator[Path]:
     """Give a draft path beside `target`; move it onto `target` in one step if the block succeeds, remove it if not.
 
-    Readers see the old file or the new one, never half of one. What is written is on the disk before it is moved.
+    Readers see the old file or the new one, never half of one. What is written is on the disk before it is moved. For a
+    target behind a URL the draft is on this machine, and is sent when it is whole.
     """
-    target = Path(target)
+    target = place(target)
+    if is_url(target):
+        with tempfile.TemporaryDirectory(prefix="unweave-") as folder:
+            yield (whole := Path(folder) / target.name)
+            put(whole, target)
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".{target.name}.{os.getpid()}{DRAFT_SUFFIX}")
     try:
@@ -50,7 +59,7 @@ def write_text(target: str | Path, text: str) -> Path:
     """Write `text` as UTF-8, whole or not at all."""
     with replacing(target) as draft:
         draft.write_text(text, encoding="utf-8")
-    return Path(target)
+    return place(target)
 
 
 def read_text(file: str | Path) -> str:
@@ -74,9 +83,12 @@ def read_bytes(file: str | Path) -> bytes:
     OSError
         If it cannot be read, or is no regular file: a pipe or device may never end.
     """
+    if is_url(file := place(file)):
+        with errors_of(file):
+            return file.read_bytes()
     if not stat.S_ISREG(os.stat(file).st_mode):
         raise OSError(errno.EINVAL, "it is no regular file", str(file))
-    return Path(file).read_bytes()
+    return file.read_bytes()
 
 
 def canonical_json(value: Any) -> str:

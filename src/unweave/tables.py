@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from unweave.files import canonical_json, replacing, write_text
+from unweave.places import place
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +47,7 @@ class Table:
 
     def save(self, stem: str | Path) -> list[Path]:
         """Write `STEM.csv` (the columns) and `STEM.json` (everything), each whole or not at all."""
-        stem = Path(stem)
+        stem = place(stem)
         csv, json_file = stem.with_name(f"{stem.name}.csv"), stem.with_name(f"{stem.name}.json")
         with replacing(csv) as draft:
             self.to_frame().to_csv(draft, index=False)

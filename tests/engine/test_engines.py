@@ -24,8 +24,8 @@ def test_inline_lets_what_work_raises_through():
 
 
 def test_every_engine_is_there_by_name():
-    assert [type(engine_named(name)).__name__ for name in ENGINES] == ["Inline", "Processes"]
-    assert [engine_named(name).remote for name in ENGINES] == [False, True]
+    assert [type(engine_named(name)).__name__ for name in ENGINES] == ["Inline", "Processes", "RayCluster"]
+    assert [engine_named(name).remote for name in ENGINES] == [False, True, True]
     assert (engine_named("inline", 1).workers, engine_named("processes", 3).workers) == (1, 3)
 
 
@@ -40,7 +40,7 @@ def test_processes_are_as_many_as_cores_but_at_most_four(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "workers", "message"),
     [
-        ("ray", None, "no engine 'ray'; there are inline, processes"),
+        ("dask", None, "no engine 'dask'; there are inline, processes, ray"),
         ("inline", 2, "engine inline has one worker.* for 2 use engine processes"),
         ("processes", 0, "whole number from 1, found 0"),
         ("processes", 1.5, r"found 1\.5"),

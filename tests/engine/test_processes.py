@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from unweave.engine import OutOfMemory
 from unweave.engine.processes import Processes
 from unweave.errors import DataError, EngineError
 from unweave.zoo.user_file import function_in_file
@@ -79,6 +80,17 @@ def test_an_error_of_ours_comes_back_as_itself():
 
     with pytest.raises(DataError, match=r"^image 7 is damaged$"):
         list(Processes(2).run(work, [7, 7]))
+
+
+def test_a_task_without_enough_memory_does_not_cost_the_others():
+    def work(task):
+        if task == 1:
+            raise MemoryError("planted")
+        return task
+
+    arrived = []
+    results = list(Processes(2).run(work, [0, 1, 2], lambda position, result: arrived.append(position)))
+    assert (results, arrived) == ([0, OutOfMemory("planted"), 2], [0, 1, 2])
 
 
 @pytest.mark.parametrize(("workers", "tasks"), [(1, [1, 2]), (2, [1]), (2, [])])

@@ -3,7 +3,7 @@
 import time
 
 from unweave.runs.journal import Journal
-from unweave.search.watching import watched
+from unweave.search.watching import Followed, watched
 
 BATCHES = {"search-0000": 10, "search-0001": 4}
 
@@ -11,7 +11,7 @@ BATCHES = {"search-0000": 10, "search-0001": 4}
 def watch(journal, write, batches=BATCHES):
     """What the bar is told of what `write` does while the journal is watched."""
     told = []
-    with watched(journal.file, batches, lambda steps, note="": told.append((steps, note))):
+    with watched(journal, Followed(batches, lambda steps, note="": told.append((steps, note)))):
         write(told)
     return told
 
@@ -85,6 +85,6 @@ def test_a_part_done_again_does_not_move_the_bar_back(tmp_path):
 
 def test_without_a_journal_nothing_is_known():
     told = []
-    with watched(None, BATCHES, lambda steps, note="": told.append(steps)):
+    with watched(None, Followed(BATCHES, lambda steps, note="": told.append(steps))):
         pass
     assert told == []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unweave.cli.options import DATA_HELP, Device, DryRun, Json, Strict
+from unweave.cli.options import DATA_HELP, Device, DryRun, Json, Strict, place_typed
 from unweave.cli.output import print_json, print_line, print_table, say_beforehand
 
 if TYPE_CHECKING:
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 
 def analyse(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder with paths, of classes or of inputs.")],
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", parser=place_typed, help="A run folder with paths, of classes or of inputs."),
+    ],
     measure: Annotated[
         list[str] | None,
         typer.Option(
@@ -37,11 +40,19 @@ def analyse(
     ] = None,
     against: Annotated[
         list[Path] | None,
-        typer.Option(help="A run of the same classes with another seed, for stability; may be repeated."),
+        typer.Option(
+            metavar="RUN",
+            parser=place_typed,
+            help="A run of the same classes with another seed, for stability; may be repeated.",
+        ),
     ] = None,
     beside: Annotated[
         list[Path] | None,
-        typer.Option(help="A run of another network, for compare_interpretability; may be repeated."),
+        typer.Option(
+            metavar="RUN",
+            parser=place_typed,
+            help="A run of another network, for compare_interpretability; may be repeated.",
+        ),
     ] = None,
     groups: Annotated[
         str | None,

@@ -23,6 +23,7 @@ from unweave.cli.options import (
     Size,
     Strict,
     Weights,
+    place_typed,
 )
 from unweave.cli.output import percent, print_estimate, print_json, print_line, print_table, say_beforehand
 
@@ -49,7 +50,8 @@ def attribute(
     over: Annotated[str, typer.Option(help="own: images of the class; all: images of every class.")] = "own",
     keep: Annotated[float | None, typer.Option(help="Share of every site's channels to keep. Default: 0.5.")] = None,
     keep_sizes_of: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Keep as many channels as the paths of this run.")
+        Path | None,
+        typer.Option(metavar="RUN", parser=place_typed, help="Keep as many channels as the paths of this run."),
     ] = None,
     threshold: Annotated[
         float | None, typer.Option(help="Instead: keep channels above this share of the highest score of a site.")

@@ -104,9 +104,20 @@ def disentangle(
     seed: Seed = 0,
     device: Device = None,
     engine: Annotated[
-        str, typer.Option(help="inline: in this process; processes: several of this machine.")
+        str,
+        typer.Option(
+            help="inline: in this process; processes: several of this machine; ray: workers of a Ray cluster "
+            "(--address), or of a Ray started here."
+        ),
     ] = "inline",
-    workers: Annotated[int | None, typer.Option(help="How many processes; default: one a core, at most four.")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="How many processes; default: one a core, at most four; with --address: one a processor."),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="For ray: a cluster to join; auto: the one that this machine is in."),
+    ] = None,
     loaders: Loaders = 0,
     strict: Strict = False,
     dry_run: DryRun = False,
@@ -179,6 +190,7 @@ def disentangle(
         device=device,
         logits=inputs.logits_key,
         folder=run,
+        address=address,
         notes=notes,
     )
     if search.finished:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unweave.cli.options import DATA_HELP, Device, Json, Strict
+from unweave.cli.options import DATA_HELP, Device, Json, Strict, place_typed
 from unweave.cli.output import print_json, print_line, print_table
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def extract(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder with paths of classes.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", parser=place_typed, help="A run folder with paths of classes.")],
     out: Annotated[Path, typer.Option(help="File to write: .safetensors (uw.load_extracted reads it) or .onnx.")],
     row: Annotated[
         list[str] | None, typer.Option(help="The row to extract; several are united. Default: the only one.")

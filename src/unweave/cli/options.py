@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from unweave.errors import SettingError
+from unweave.places import place
+
 DATA_HELP = "imagefolder:PATH, imagelist:FILE, cifar10:PATH, cifar100:PATH, digits, or path/to/file.py:function"
 
 Model = Annotated[
@@ -40,7 +43,24 @@ Logits = Annotated[str | None, typer.Option(help="Which part of a dict, tuple or
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse data with a damaged image instead of leaving it out.")]
 Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ... Default: where the network is.")]
-Out = Annotated[Path, typer.Option(help="Folder to write; the same command again goes on with it.")]
+
+
+def place_typed(typed: str) -> Path:
+    """A run folder as typed: a path, or a URL."""
+    try:
+        return place(typed)
+    except SettingError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+Out = Annotated[
+    Path,
+    typer.Option(
+        metavar="FOLDER",
+        parser=place_typed,
+        help="Folder to write, or a URL such as s3://bucket/run; the same command again goes on with it.",
+    ),
+]
 Data = Annotated[
     str,
     typer.Argument(metavar="DATA", help=f"Inputs to find the paths of: {DATA_HELP}."),

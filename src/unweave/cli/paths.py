@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unweave.cli.options import Data, Device, InputsBatch, Json, Limit, Strict, TrainPart
+from unweave.cli.options import Data, Device, InputsBatch, Json, Limit, Strict, TrainPart, place_typed
 from unweave.cli.output import percent, print_json, print_line, print_usage, usage_of
 
 if TYPE_CHECKING:
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 
 def paths(
-    decoupled: Annotated[Path, typer.Argument(metavar="RUN", help="A folder that unweave decouple wrote.")],
+    decoupled: Annotated[
+        Path, typer.Argument(metavar="RUN", parser=place_typed, help="A folder that unweave decouple wrote.")
+    ],
     data: Data,
-    out: Annotated[Path, typer.Option(help="Run folder to write.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", parser=place_typed, help="Run folder to write, or a URL.")],
     train: TrainPart = False,
     last: Annotated[
         bool, typer.Option("--last", help="The network after the last epoch, instead of the best one.")

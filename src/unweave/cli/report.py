@@ -8,20 +8,29 @@ from typing import Annotated
 
 import typer
 
-from unweave.cli.options import DATA_HELP, Device, Json, Strict
+from unweave.cli.options import DATA_HELP, Device, Json, Strict, place_typed
 from unweave.cli.output import print_json, print_line
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run folder of unweave disentangle.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", parser=place_typed, help="A finished run folder of unweave disentangle.")
+    ],
     against: Annotated[
         list[Path] | None,
-        typer.Option(help="Run folder of the same search with another seed; may be repeated."),
+        typer.Option(
+            metavar="RUN",
+            parser=place_typed,
+            help="Run folder of the same search with another seed; may be repeated.",
+        ),
     ] = None,
     data: Annotated[
         str | None, typer.Option(help=f"Images to measure on ({DATA_HELP}). Default: the run's --validation.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="File to write. Default: report.html in RUN.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", parser=place_typed, help="File to write. Default: report.html in RUN."),
+    ] = None,
     mosaics: Annotated[int, typer.Option(help="Mosaics for the hit rate; 0: leave it out.", min=0)] = 200,
     others: Annotated[
         int | None,

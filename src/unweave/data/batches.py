@@ -66,6 +66,8 @@ def read_item(dataset: Any, position: int) -> Any | Damaged | Failure:
         if not isinstance(error, DamagedImageError):
             return Failure.of(reason_of(error), error)
         return Damaged(position, reason_of(error))
+    except MemoryError:  # not the item's fault, and a smaller batch may have room
+        raise
     except Exception as error:  # noqa: BLE001 - a user's data set may raise anything
         if isinstance(error, _DAMAGE) and getattr(error, "errno", None) not in SHORTAGE:
             return Damaged(position, reason_of(error))

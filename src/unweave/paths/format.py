@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from unweave.files import canonical_json, digest, replacing
 from unweave.network.sites import Site, Sites
 from unweave.paths.paths import Paths
 from unweave.paths.rows import Rows
+from unweave.places import is_file, local_copy, place
 
 SCHEMA_VERSION = 1
 _KEY = "unweave"
@@ -56,7 +56,7 @@ def save(paths: Paths, file: str | Path) -> Path:
         "manifest": _plain(paths.manifest),
     }
     header["digest"] = content_digest(header, tensors)
-    target = Path(file)
+    target = place(file)
     try:
         with replacing(target) as draft:
             save_file(tensors, draft, metadata={_KEY: canonical_json(header)})
@@ -73,11 +73,11 @@ def load(file: str | Path) -> Paths:
     PathsError
         Naming the file and what is wrong with it.
     """
-    file = Path(file)
-    if not os.path.isfile(file):
+    file = place(file)
+    if not is_file(file):
         raise PathsError(f"no file {file}")
     try:
-        with safe_open(file, framework="numpy") as opened:
+        with local_copy(file) as copy, safe_open(copy, framework="numpy") as opened:
             metadata = opened.metadata() or {}
             names = list(opened.keys()) if _KEY in metadata else []  # a foreign file may be large
             tensors = {name: opened.get_tensor(name) for name in names}

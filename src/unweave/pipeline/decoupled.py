@@ -16,6 +16,7 @@ from unweave.network.devices import usable_device
 from unweave.network.fingerprint import check_fingerprint
 from unweave.paths import Paths
 from unweave.pipeline.inputs import Inputs, recorded_inputs
+from unweave.places import is_url, place
 from unweave.runs.folder import RunFolder
 from unweave.runs.identity import check_images, check_parts, check_same
 
@@ -63,6 +64,8 @@ def refuse_training(*folders: Path) -> None:
         Naming the first such folder and the command that makes paths of it.
     """
     for folder in folders:
+        if is_url(place(folder)):  # no training is kept there
+            continue
         if TrainingFolder(folder).holds_networks and not RunFolder(folder).finished:
             raise RunError(
                 f"{folder} holds a decoupled network (unweave decouple made it), no paths yet; make those of its "

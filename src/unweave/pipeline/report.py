@@ -23,6 +23,7 @@ from unweave.paths import Paths
 from unweave.pipeline.groups import Groups
 from unweave.pipeline.report_sections import Measuring, sections_of
 from unweave.pipeline.subject import others_asked, remembering
+from unweave.places import place
 from unweave.runs.folder import RunFolder
 from unweave.tables import Table
 
@@ -96,9 +97,9 @@ def report(
         network = inputs.network() if network is None else network
         if data is None and inputs.validation is not None:
             data = inputs.images(inputs.validation, network, train=False)
-        target = Path(file) if file is not None else folder.root / "report.html"
+        target = place(file) if file is not None else folder.root / "report.html"
     else:
-        paths, target = run, Path(file or "report.html")
+        paths, target = run, place(file or "report.html")
     if network is None or data is None:
         raise SettingError("a report needs the network and labelled images: report(paths, network, data), or --data")
     class_rows(paths, "a report")

@@ -29,6 +29,8 @@ def start_named(typed: str, network: nn.Module) -> Paths | Word:
     """
     if typed in get_args(Word):
         return cast(Word, typed)
+    if "://" in typed:
+        return Paths.load(RunFolder(typed).finished_paths(), network)
     if os.path.isdir(typed):
         return Paths.load(RunFolder(typed).finished_paths(), network)
     if os.path.isfile(typed):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,10 +14,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from unweave.errors import RunError
-from unweave.files import canonical_json, digest, replacing
-from unweave.runs.journal import Journal
+from unweave.files import canonical_json, digest, read_bytes, replacing
+from unweave.places import absolute, is_file, is_url, local_copy, remove
+from unweave.runs.journal import Journal, journal_in
 
 _KEY = "checkpoint"
+RECORD = "run.json"
+"""The file beside a run's checkpoints that says how it was begun."""
 
 
 class Checkpoints(Protocol):
@@ -39,6 +41,11 @@ class FolderCheckpoints:
 
     folder: Path
     journal: Journal
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent to another process, which may be on a machine that does not see the folder: it gets None there."""
+        folder = absolute(self.folder)
+        return _reached, (folder, _seal(folder))
 
     def _file(self, task: str) -> Path:
         return self.folder / f"{task}.safetensors"
@@ -63,13 +70,18 @@ class FolderCheckpoints:
             ) from error
         self.journal.append("saved", task=task, passes=notes.get("passes"), batches=notes.get("batches"))
 
+    def remove(self, task: str) -> None:
+        """Forget what was saved of `task`."""
+        file = self._file(task)
+        remove(file) if is_url(file) else file.unlink(missing_ok=True)
+
     def load(self, task: str) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
         """What was saved of `task` last; None where there is nothing that can be used."""
         file = self._file(task)
-        if not os.path.isfile(file):
+        if not is_file(file):
             return None
         try:
-            with safe_open(file, framework="numpy") as opened:
+            with local_copy(file) as copy, safe_open(copy, framework="numpy") as opened:
                 notes = json.loads((opened.metadata() or {})[_KEY])
                 arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping
             if notes.pop("digest") != _digest(notes, arrays):
@@ -78,6 +90,19 @@ class FolderCheckpoints:
             warnings.warn(f"{file} is damaged ({error}); its part of the search is done again", stacklevel=2)
             return None
         return notes, arrays
+
+
+def _reached(folder: Path, seal: str | None) -> FolderCheckpoints | None:
+    """In the process that they were sent to: None where the run's folder is another one there, or none."""
+    return FolderCheckpoints(folder, journal_in(folder.parent)) if _seal(folder) == seal else None
+
+
+def _seal(folder: Path) -> str | None:
+    """What tells the run that `folder` is part of from others: its record."""
+    try:
+        return digest(read_bytes(folder.parent / RECORD))
+    except OSError:
+        return None
 
 
 def _digest(notes: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:

@@ -6,15 +6,21 @@ import json
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from unweave.errors import DataError, RunError
 from unweave.files import DRAFT_SUFFIX, canonical_json, digest, read_text, write_text
-from unweave.runs.checkpoints import FolderCheckpoints
-from unweave.runs.journal import Journal
+from unweave.places import create, is_file, is_url, names_in, place, remove
+from unweave.runs.checkpoints import RECORD, FolderCheckpoints
+from unweave.runs.journal import Journal, journal_in
+from unweave.runs.url_lock import UrlLock
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 SCHEMA_VERSION = 1
 
@@ -24,7 +30,7 @@ class RunFolder:
 
     run.json            how it was begun: what was asked for, the plan, fingerprints
     inputs.json         how the network and the images are opened (by the command line)
-    journal.jsonl       what happened when
+    journal.jsonl       what happened when; behind a URL journal/, an object per event
     shards/             how far each unfinished part of the search has come
     paths.safetensors   the result
     tables/, figures/   measures
@@ -33,8 +39,8 @@ class RunFolder:
     written_by: ClassVar[str] = "unweave disentangle, route or paths"
     """The commands that make such a folder."""
 
-    def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = place(root)
 
     @property
     def paths_file(self) -> Path:
@@ -44,7 +50,7 @@ class RunFolder:
     @property
     def record_file(self) -> Path:
         """How the search was begun."""
-        return self.root / "run.json"
+        return self.root / RECORD
 
     @property
     def inputs_file(self) -> Path:
@@ -59,7 +65,7 @@ class RunFolder:
     @property
     def journal(self) -> Journal:
         """What happened when."""
-        return Journal(self.root / "journal.jsonl")
+        return journal_in(self.root)
 
     @property
     def checkpoints(self) -> FolderCheckpoints:
@@ -77,17 +83,17 @@ class RunFolder:
     @property
     def finished(self) -> bool:
         """Whether the search has ended."""
-        return os.path.isfile(self.paths_file)
+        return is_file(self.paths_file)
 
     @property
     def begun(self) -> bool:
         """Whether a search was begun here, finished or not."""
-        return os.path.isfile(self.record_file)
+        return is_file(self.record_file)
 
     @property
     def reached(self) -> bool:
         """Whether the folder holds anything that took work."""
-        return self.finished or any(self.shards.glob("*"))
+        return self.finished or bool(names_in(self.shards) if is_url(self.root) else any(self.shards.glob("*")))
 
     def check_writable(self) -> None:
         """Prove that the folder can be written to, before work begins whose result it is to hold. Leaves no trace.
@@ -97,10 +103,21 @@ class RunFolder:
         RunError
             If it cannot.
         """
+        if is_url(self.root):
+            self._check_store()
+            return
         there = next(path for path in (self.root.absolute(), *self.root.absolute().parents) if os.path.exists(path))
         try:
             with tempfile.TemporaryFile(dir=there):
                 pass
+        except OSError as error:
+            raise RunError(f"{self.root} cannot be written to ({error.strerror or error})") from error
+
+    def _check_store(self) -> None:
+        try:
+            new = not self.root.exists()
+            create(proof := self.root / f".proof-{uuid.uuid4().hex}", b"")
+            remove(self.root if new else proof)
         except OSError as error:
             raise RunError(f"{self.root} cannot be written to ({error.strerror or error})") from error
 
@@ -113,19 +130,11 @@ class RunFolder:
         RunError
             If another process holds it, or it cannot be written to.
         """
-        from filelock import FileLock, Timeout
-
         self.check_writable()
-        new = not os.path.lexists(self.record_file)
-        self.root.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.root / ".lock", timeout=0)
+        new = not (self.begun if is_url(self.root) else os.path.lexists(self.record_file))
+        lock = self._locked()
         try:
-            lock.acquire()
-        except Timeout as error:
-            raise RunError(f"another process is working in {self.root}; wait for it, or give another folder") from error
-        try:
-            for draft in self.root.rglob(f".*{DRAFT_SUFFIX}"):
-                draft.unlink(missing_ok=True)
+            self._remove_drafts()
             yield
         except Exception:
             if new and not self.reached:
@@ -134,8 +143,38 @@ class RunFolder:
         finally:
             lock.release()
 
+    def _locked(self) -> FileLock | UrlLock:
+        """The folder's lock, held."""
+        if is_url(self.root):
+            held = UrlLock(self.root / ".lock")
+            held.acquire()
+            return held
+        from filelock import FileLock, Timeout
+
+        self.root.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.root / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise RunError(f"another process is working in {self.root}; wait for it, or give another folder") from error
+        return lock
+
+    def _remove_drafts(self) -> None:
+        if not is_url(self.root):
+            for draft in self.root.rglob(f".*{DRAFT_SUFFIX}"):
+                draft.unlink(missing_ok=True)
+            return
+        for folder in (self.root, self.shards, self.journal.file):
+            for name in names_in(folder):
+                if name.startswith(".") and name.endswith(DRAFT_SUFFIX):
+                    remove(folder / name)
+
     def _remove_traces(self) -> None:
         """A call that failed before anything was reached leaves the folder as it found it."""
+        if is_url(self.root):
+            for left in (self.record_file, self.inputs_file, self.journal.file):
+                remove(left)
+            return
         for file in (self.record_file, self.inputs_file, self.journal.file, self.root / ".lock"):
             file.unlink(missing_ok=True)
         for folder in (self.shards, self.root):
@@ -161,7 +200,7 @@ class RunFolder:
         RunError
             If the file is damaged, or another version's.
         """
-        if not os.path.isfile(self.record_file):
+        if not self.begun:
             if self.finished:
                 raise RunError(f"{self.root} holds paths that no run of this version made; give another folder")
             return None
@@ -181,7 +220,11 @@ class RunFolder:
 
     def remove_shards(self) -> None:
         """Remove what a finished search no longer needs."""
-        shutil.rmtree(self.shards, ignore_errors=True)
+        if not is_url(self.root):
+            shutil.rmtree(self.shards, ignore_errors=True)
+            return
+        with suppress(OSError):
+            remove(self.shards)
 
     def write_inputs(self, inputs: Mapping[str, Any]) -> None:
         """Keep how the network and the images are opened."""
@@ -190,7 +233,7 @@ class RunFolder:
     @property
     def has_inputs(self) -> bool:
         """Whether it is kept how the network and the images are opened."""
-        return os.path.isfile(self.inputs_file)
+        return is_file(self.inputs_file)
 
     def read_inputs(self) -> dict[str, Any]:
         """How the network and the images are opened.

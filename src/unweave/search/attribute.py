@@ -110,7 +110,7 @@ def attribute(
         batch=batch,
         device=device,
         logits=logits,
-        folder=None if run is None else RunFolder(os.fspath(run)),
+        folder=None if run is None else RunFolder(run),
         show_progress=show_progress,
     )
     return attribution.run()

@@ -53,6 +53,7 @@ def disentangle(
     run: str | os.PathLike[str] | None = None,
     engine: str = "inline",
     workers: int | None = None,
+    address: str | None = None,
     threads: int | None = None,
     show_progress: bool | None = None,
 ) -> Paths:
@@ -132,8 +133,11 @@ def disentangle(
         A folder to keep the search in: scores are saved after every pass and every five minutes, and the same call goes
         on with what it finds there (to the same bytes that an uninterrupted call gives), or reads the finished result.
         Another network, other images or other settings are refused.
-    engine, workers
-        `"inline"`: here; `"processes"`: shards of classes in so many processes of this machine.
+    engine, workers, address
+        `"inline"`: here; `"processes"`: shards of classes in so many processes of this machine; `"ray"`: in so many
+        workers of the Ray cluster at `address` (`"host:port"`, or `"auto"` on one of its nodes), or of a Ray that is
+        started here for this call. A shard whose worker dies is gone on with, where `run` is a place that all nodes
+        see, or begun again.
     threads
         Of the processor, a worker; default: torch's, shared among workers. Part of the plan: another number rounds
         differently.
@@ -158,7 +162,7 @@ def disentangle(
     RunError
         If `run` was begun with something else, is in use by another process, or cannot be written to.
     EngineError
-        If a worker process dies.
+        If a worker process dies, Ray cannot be reached, or memory is short with half the rows a batch too.
     """
     settings = Settings(
         objective=objective,
@@ -193,7 +197,8 @@ def disentangle(
         validation=None if validation is None else labelled(validation),
         device=device,
         logits=logits,
-        folder=None if run is None else RunFolder(os.fspath(run)),
+        folder=None if run is None else RunFolder(run),
+        address=address,
         show_progress=show_progress,
     )
     return search.run()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,8 @@ class Plan:
     passes. `threads`: of the processor, None: as many as torch uses already. `others`: whether every mini-batch also
     holds as many images of other classes, in an order of the row's own. `start_batch`: images that share one pass
     of the attribution which the search starts from, None where it starts from something else. `keep`: the share of all
-    channels that each row keeps, None where the objective's penalty decides.
+    channels that each row keeps, None where the objective's penalty decides. `smaller`: for each task that ran out of
+    memory how many rows share a pass instead; such a task keeps no activations.
 
     Raises
     ------
@@ -56,6 +57,7 @@ class Plan:
     others: bool = False
     start_batch: int | None = None
     keep: float | None = None
+    smaller: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         counts = ("passes", "batch", "rows_per_batch", "classes_per_shard", "limit_per_class", "threads", "start_batch")
@@ -91,12 +93,15 @@ class Plan:
             If it is not a plan's record.
         """
         targets = tuple(Target(tuple(t["members"]), tuple(t["against"]), t["name"]) for t in record["targets"])
-        return cls(**{**record, "targets": targets})
+        return cls(**{**record, "targets": targets, "smaller": dict(record.get("smaller", {}))})
 
     def record(self) -> dict[str, Any]:
         """Plain values, for a run folder."""
         targets = [{"members": list(t.members), "against": list(t.against), "name": t.name} for t in self.targets]
-        return {**{f.name: getattr(self, f.name) for f in fields(self)}, "targets": targets}
+        found = {**{f.name: getattr(self, f.name) for f in fields(self)}, "targets": targets}
+        if not self.smaller:
+            del found["smaller"]
+        return found
 
     def settings(self) -> dict[str, Any]:
         """Plain values, for the manifest: `classes` are those searched, `groups` and `against` the rows' by name."""
@@ -113,6 +118,12 @@ class Plan:
         size = self.classes_per_shard or len(self.targets)
         parts = [self.targets[start : start + size] for start in range(0, len(self.targets), size)]
         return [replace(self, targets=part, rows_per_batch=min(self.rows_per_batch, len(part))) for part in parts]
+
+    def of_task(self, name: str, shard: Plan) -> Plan:
+        """How the task `name` searches `shard`, a part of this plan."""
+        if name not in self.smaller:
+            return replace(shard, smaller={})
+        return replace(shard, smaller={}, rows_per_batch=self.smaller[name], kept=False)
 
     def batches_per_pass(self, data: LabelledImages) -> int:
         """Batches of one pass, all shards together."""

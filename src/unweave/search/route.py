@@ -105,7 +105,7 @@ def route(
         limit=limit,
         device=device,
         logits=logits,
-        folder=None if run is None else RunFolder(os.fspath(run)),
+        folder=None if run is None else RunFolder(run),
         show_progress=show_progress,
     )
     return routing.run()

@@ -152,6 +152,11 @@ class Run(ABC, Generic[PlanT]):
         folder.finish()
         return found
 
+    def _keep_plan(self) -> None:
+        """Keep the plan, which has changed, instead of the one that the run was begun with."""
+        if self.folder is not None and (record := self.folder.read_record()) is not None:
+            self.folder.begin({**record, "plan": self._plan_record()})
+
     def _identity(self) -> dict[str, Any]:
         """What was asked for, of which network and images."""
         sites = self.sites if isinstance(self.sites, str) else list(self.prepared.sites.names)

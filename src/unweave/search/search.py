@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +11,11 @@ import torch
 from torch import nn
 
 from unweave.data.labelled import LabelledImages
-from unweave.engine import Engine, engine_named
+from unweave.engine import Engine, Needs, OutOfMemory, engine_named
 from unweave.engine.inline import Inline
+from unweave.errors import EngineError
 from unweave.network.sites import Level, Sites
 from unweave.paths import Paths, Rows
-from unweave.progress import Advance, progress
 from unweave.runs.folder import RunFolder
 from unweave.search.attributor import Attributor, Work
 from unweave.search.cost import Cost, estimate_cost
@@ -25,11 +23,11 @@ from unweave.search.messages import warn_of_damage, warn_of_few_steps, warn_of_r
 from unweave.search.plan import Plan, make_plan
 from unweave.search.reference import available_memory
 from unweave.search.run import Run
+from unweave.search.running import Running
 from unweave.search.settings import Settings
 from unweave.search.start import START_QUESTION, Start
 from unweave.search.sweep import sweep_betas, sweep_plan
 from unweave.search.tasks import SECONDS_BETWEEN_SAVES, Outcome, Task, Worker
-from unweave.search.watching import watched
 from unweave.versions import versions
 
 
@@ -68,9 +66,11 @@ class Search(Run[Plan]):
         self.seconds_between_saves = seconds_between_saves
 
     @classmethod
-    def with_engine(cls, engine: str, workers: int | None, *arguments: Any, **keywords: Any) -> Search:
+    def with_engine(
+        cls, engine: str, workers: int | None, *arguments: Any, address: str | None = None, **keywords: Any
+    ) -> Search:
         """A search run by the engine called `engine`."""
-        return cls(*arguments, engine=engine_named(engine, workers), **keywords)
+        return cls(*arguments, engine=engine_named(engine, workers, address), **keywords)
 
     def _new_plan(self) -> Plan:
         chosen = self.settings
@@ -159,7 +159,7 @@ class Search(Run[Plan]):
             self.network,
             self.images,
             self.prepared.sites,
-            self.device,
+            self._workers_device,
             self.logits,
             folder.checkpoints if folder is not None else None,
             seconds_between_saves=self.seconds_between_saves,
@@ -169,13 +169,14 @@ class Search(Run[Plan]):
         )
         manifest: dict[str, Any] = {"method": self.method, "network": self._network}
         beta = self.settings.beta
-        if self.settings.wants_elbow:
-            sweep = sweep_betas(self.plan, self.settings, lambda tasks, title: self._run(worker, tasks, title))
-            manifest["elbow"] = asdict(sweep)
-            beta = sweep.chosen
-        objective = self.settings.objective_with(beta)
-        tasks = [Task(f"search-{i:04d}", objective, shard) for i, shard in enumerate(self.plan.shards())]
-        outcomes = self._run(worker, tasks, "disentangling")
+        with self.engine.opened(self._needs):
+            if self.settings.wants_elbow:
+                sweep = sweep_betas(self.plan, self.settings, lambda tasks, title: self._run(worker, tasks, title))
+                manifest["elbow"] = asdict(sweep)
+                beta = sweep.chosen
+            objective = self.settings.objective_with(beta)
+            tasks = [Task(f"search-{i:04d}", objective, shard) for i, shard in enumerate(self.plan.shards())]
+            outcomes = self._run(worker, tasks, "disentangling")
         steps = np.concatenate([outcome.steps for outcome in outcomes])
         damaged = {position: why for outcome in outcomes for position, why in outcome.damaged.items()}
         self._warn(steps, damaged)
@@ -194,18 +195,57 @@ class Search(Run[Plan]):
         }
         return self._to_paths(outcomes, manifest)
 
-    def _run(self, worker: Worker, tasks: Sequence[Task], title: str) -> list[Outcome]:
-        total = sum(task.plan.passes * task.plan.batches_per_pass(self.images) for task in tasks)
-        with progress(title, total, self.show_progress) as advance:
-            follow = self._followed(tasks, advance) if self.engine.remote else nullcontext()
-            worker.report = None if self.engine.remote else advance
-            with follow:
-                return list(self.engine.run(worker, tasks))
+    @property
+    def _needs(self) -> Needs:
+        """What a task takes of a machine."""
+        return Needs(self.plan.threads or torch.get_num_threads(), int(self.prepared.device.type == "cuda"))
 
-    def _followed(self, tasks: Sequence[Task], advance: Advance) -> Any:
-        batches = {task.name: task.plan.batches_per_pass(self.images) for task in tasks}
-        journal: Path | None = self.folder.journal.file if self.folder is not None else None
-        return watched(journal, batches, advance)
+    @property
+    def _workers_device(self) -> str | torch.device | None:
+        """Where workers search: `cuda:1` here may be another GPU there, or none."""
+        return "cuda" if self.engine.gives_gpus and self._needs.gpus else self.device
+
+    def _run(self, worker: Worker, tasks: Sequence[Task], title: str) -> list[Outcome]:
+        """What the tasks find. Those that run out of memory are tried again, once, with smaller batches."""
+        run = Running(self.engine, worker, self.images, self.folder, self.show_progress)
+        found: dict[str, Outcome] = {}
+        while waiting := [task for task in tasks if task.name not in found]:
+            planned = [replace(task, plan=self.plan.of_task(task.name, task.plan)) for task in waiting]
+            results = run(planned, title)
+            found |= {t.name: one for t, one in zip(planned, results, strict=True) if isinstance(one, Outcome)}
+            short = [(t, one) for t, one in zip(planned, results, strict=True) if isinstance(one, OutOfMemory)]
+            if short:
+                self._make_smaller(short)
+                title = f"{title} with smaller batches"
+        return [found[task.name] for task in tasks]
+
+    def _make_smaller(self, short: Sequence[tuple[Task, OutOfMemory]]) -> None:
+        """Halve the rows a batch of tasks that ran out of memory, and keep that in the plan before they begin anew.
+
+        Raises
+        ------
+        EngineError
+            If a task was made smaller before, or cannot be.
+        """
+        smaller = dict(self.plan.smaller)
+        for task, lack in short:
+            rows = task.plan.rows_per_batch
+            if task.name in smaller or (rows == 1 and not task.plan.kept):
+                tried = "" if task.name not in smaller else ", which were half of what was tried before"
+                raise EngineError(
+                    f"{task.name} ran out of memory with {rows} rows a batch of {task.plan.batch} images{tried} "
+                    f"({lack.reason}); what was finished is kept in the run folder, if there is one: repeat with fewer "
+                    "workers or on a machine with more memory, or begin another with a smaller batch"
+                )
+            smaller[task.name] = max(1, rows // 2)
+        if self.folder is not None:  # first, because what is there was made in batches of another size
+            for task, _ in short:
+                self.folder.checkpoints.remove(task.name)
+        self.plan = replace(self.plan, smaller=smaller)
+        self._keep_plan()
+        if self.folder is not None:
+            for task, _ in short:
+                self.folder.journal.append("smaller", task=task.name, rows_per_batch=smaller[task.name])
 
     def _warn(self, steps: np.ndarray, damaged: dict[int, str]) -> None:
         names = [target.name or self.images.name_of(target.members[0]) for target in self.plan.targets]

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from unweave.data.labelled import LabelledImages
-from unweave.errors import RunError
+from unweave.errors import EngineError, RunError
 from unweave.network.sites import Level, Sites
 from unweave.network.teaching import Taught
 from unweave.runs.checkpoints import Checkpoints
@@ -25,6 +25,7 @@ from unweave.search.reference import Store
 from unweave.search.solver import Solver
 from unweave.search.start import Start
 from unweave.search.threads import torch_threads
+from unweave.versions import versions
 
 SECONDS_BETWEEN_SAVES = 300.0
 """A pass that takes longer is saved within, so that never more than five minutes of work, or a pass, are repeated."""
@@ -40,15 +41,21 @@ class Task:
     measured: bool = False
 
 
+Saved = tuple[dict[str, Any], dict[str, np.ndarray]]
+"""What a checkpoint holds: notes and arrays."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a task found: `scores[i]` `[rows, channels]` at site i, `steps` `[rows]` made, `measured` `[rows that have
-    images that count, 2]`, and images that could not be read, by position, with the reason."""
+    images that count, 2]`, and images that could not be read, by position, with the reason. `unsaved`: what is to be
+    saved of the task, where it ran on a machine that does not see the run folder."""
 
     scores: list[np.ndarray]
     steps: np.ndarray
     measured: np.ndarray
     damaged: dict[int, str]
+    unsaved: Saved | None = None
 
 
 Report = Callable[[int, str], None]
@@ -57,7 +64,10 @@ Report = Callable[[int, str], None]
 
 @dataclass
 class Worker:
-    """Runs tasks of one search, one after the other; can be sent to another process."""
+    """Runs tasks of one search, one after the other; can be sent to another process.
+
+    `sent`: where it was sent to another process, whether there is a run folder, and the versions there must be.
+    """
 
     network: nn.Module
     images: LabelledImages
@@ -71,21 +81,41 @@ class Worker:
     start: Start | None = None
     memory: int = 0
     """Bytes that pictures may take which are kept from pass to pass."""
+    sent: tuple[bool, dict[str, str]] | None = None
     _kept: tuple[Plan, Store | None, LabelledImages] | None = field(default=None, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what another process makes for itself; first what it must know of operations."""
-        return {"taught": Taught(), **self.__dict__, "prepared": None, "_kept": None, "report": None}
+        left = {"prepared": None, "_kept": None, "report": None}
+        return {"taught": Taught(), **self.__dict__, **left, "sent": (self.checkpoints is not None, versions())}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update({name: value for name, value in state.items() if name != "taught"})
 
     def __call__(self, task: Task) -> Outcome:
         """Run a task from where it was left to its end."""
+        self._check_versions()
         if self.prepared is None:
             self.prepared = prepare(self.network, self.images, self.sites, self.device, self.logits)
         with torch.inference_mode(False), torch.enable_grad(), torch_threads(task.plan.threads):
-            return self._run(task, self.prepared)
+            try:
+                return self._run(task, self.prepared)
+            except (MemoryError, RuntimeError):
+                self._kept = None  # may be what there was no room beside
+                raise
+
+    def finished(self, task: Task) -> bool:
+        """Whether the task was saved with its result: running it reads that."""
+        found = self._loaded(task)
+        return found is not None and found.finished
+
+    def _check_versions(self) -> None:
+        """Refuse a machine on which the same plan would make other bytes."""
+        if self.sent is not None and self.sent[1] != versions():
+            raise EngineError(
+                f"a worker has {_listed(versions())}, this process {_listed(self.sent[1])}; install the same versions "
+                "on all machines"
+            )
 
     def _run(self, task: Task, prepared: Prepared) -> Outcome:
         plan = task.plan
@@ -103,9 +133,7 @@ class Worker:
                 return _outcome(solver, found.arrays["measured"])
         self._pass_by_pass(task, solver, found or _Reached())
         measured = solver.measure() if task.measured else np.zeros((0, 2))
-        outcome = _outcome(solver, measured)
-        self._save(task, solver, _Reached(plan.passes, 0), measured)
-        return outcome
+        return _outcome(solver, measured, self._save(task, solver, _Reached(plan.passes, 0), measured))
 
     def _pass_by_pass(self, task: Task, solver: Solver, reached: _Reached) -> None:
         plan = task.plan
@@ -142,9 +170,11 @@ class Worker:
         if self.report is not None:
             self.report(batches, f"pass {min(number + 1, task.plan.passes)} of {task.plan.passes}")
 
-    def _save(self, task: Task, solver: Solver, reached: _Reached, measured: np.ndarray | None = None) -> None:
-        if self.checkpoints is None:
-            return
+    def _save(self, task: Task, solver: Solver, reached: _Reached, measured: np.ndarray | None = None) -> Saved | None:
+        """Keep how far a task has come; what the run folder must have of it and this process cannot put there."""
+        out_of_reach = self.checkpoints is None and self.sent is not None and self.sent[0]
+        if self.checkpoints is None and not (out_of_reach and measured is not None):
+            return None
         notes = {
             "passes": reached.passes,
             "batches": reached.batches,
@@ -152,7 +182,10 @@ class Worker:
             "damaged": [[position, reason] for position, reason in sorted(solver.damaged.items())],
         }
         arrays = solver.state() | ({} if measured is None else {"measured": measured})
+        if self.checkpoints is None:
+            return notes, arrays
         self.checkpoints.save(task.name, notes, arrays)
+        return None
 
     def _loaded(self, task: Task) -> _Found | None:
         saved = self.checkpoints.load(task.name) if self.checkpoints is not None else None
@@ -191,5 +224,10 @@ def _of_this_search(task: Task) -> Iterator[None]:
         raise RunError(f"what was kept of {task.name} is not of this search ({error}); give another folder") from error
 
 
-def _outcome(solver: Solver, measured: np.ndarray) -> Outcome:
-    return Outcome([table.cpu().numpy() for table in solver.scores], solver.steps, measured, dict(solver.damaged))
+def _outcome(solver: Solver, measured: np.ndarray, unsaved: Saved | None = None) -> Outcome:
+    scores = [table.cpu().numpy() for table in solver.scores]
+    return Outcome(scores, solver.steps, measured, dict(solver.damaged), unsaved)
+
+
+def _listed(found: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in found.items())

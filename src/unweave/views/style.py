@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from unweave.files import replacing
+from unweave.places import place
 
 SUB_ARCHITECTURE = "#1f6fb4"
 ORIGINAL = "#5b6470"
@@ -46,7 +47,7 @@ def label_sites(axes: Axes, names: tuple[str, ...]) -> None:
 
 def save_figure(figure: Figure, stem: str | Path) -> list[Path]:
     """Write `STEM.png` and `STEM.svg`, each whole or not at all; equal figures give equal files."""
-    stem = Path(stem)
+    stem = place(stem)
     written = []
     for kind in ("png", "svg"):
         target = stem.with_name(f"{stem.name}.{kind}")

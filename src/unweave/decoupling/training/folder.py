@@ -12,6 +12,7 @@ from torch import Tensor
 from unweave.decoupling.tensor_file import read_tensors, write_tensors
 from unweave.decoupling.training.table import are_notes
 from unweave.errors import RunError
+from unweave.places import is_url
 from unweave.runs.folder import RunFolder
 
 _KIND = "training checkpoint"
@@ -31,6 +32,17 @@ class TrainingFolder(RunFolder):
     """
 
     written_by: ClassVar[str] = "unweave decouple"
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        """
+        Raises
+        ------
+        RunError
+            If it is behind a URL.
+        """
+        super().__init__(root)
+        if is_url(self.root):
+            raise RunError(f"{root}: training is kept on this machine; give a path, and copy the folder there later")
 
     @property
     def checkpoint_file(self) -> Path:

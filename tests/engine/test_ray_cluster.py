@@ -1,0 +1,224 @@
+"""Ray as an engine: a cluster of two nodes on this machine, whose workers and one of whose nodes die."""
+
+import json
+import os
+import signal
+import threading
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.data import Dataset
+
+from tests.search.interrupted import SETTINGS
+from tests.search.problems import small_problem
+from unweave.engine import Needs, OutOfMemory, ray_cluster
+from unweave.engine.ray_cluster import RayCluster
+from unweave.engine.ray_connection import LOOPBACK, QUIET, environment
+from unweave.errors import DataError, EngineError
+from unweave.runs.folder import RunFolder
+from unweave.search.disentangle import disentangle
+from unweave.zoo.user_file import function_in_file
+
+pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="needs Ray: pip install 'unweave[ray]'")
+
+SHARDS = {**SETTINGS, "classes": [0, 1, 2], "classes_per_shard": 2, "threads": 1, "keep_activations": False}
+NEVER = "never"
+
+
+class Troubled(Dataset):
+    """The small problem's images. Reading one in the second pass of the second shard makes `trouble` once, in a worker;
+    `slow` takes time over all until a file says that it is enough."""
+
+    def __init__(self, folder, trouble, slow=False):
+        _, data = small_problem(torch.float32)
+        self.images, self.targets = data.tensors[0], data.tensors[1].tolist()
+        self.folder, self.trouble, self.slow, self.made_by = Path(folder), trouble, slow, os.getpid()
+
+    def __len__(self):
+        return len(self.targets)
+
+    def __getitem__(self, position):
+        if os.getpid() != self.made_by:
+            self.make_trouble()
+        return self.images[position], self.targets[position]
+
+    def make_trouble(self):
+        if self.slow and not (self.folder / "enough").exists():
+            time.sleep(0.05)
+        there, done = self.folder / "run" / "shards" / "search-0001.safetensors", self.folder / "trouble"
+        if self.trouble == NEVER or done.exists() or not there.exists():
+            return
+        done.touch()
+        if self.trouble == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise MemoryError("planted")
+
+
+@pytest.fixture(scope="module")
+def cluster(compiled_once):
+    """Two nodes of one processor each; Ray's own processes listen on this machine alone."""
+    with environment({**QUIET, **LOOPBACK}):
+        from ray.cluster_utils import Cluster  # with these settings, before anything else imports Ray
+
+        made = Cluster()
+        try:
+            started(made, num_cpus=1, include_dashboard=False)
+            made.second = started(made, num_cpus=1)
+            yield made
+        finally:
+            made.shutdown()
+
+
+def started(cluster, **node):
+    """Another node; on a busy machine Ray's processes find each other too late, now and then."""
+    for left in (2, 1, 0):
+        try:
+            return cluster.add_node(**node)
+        except Exception as error:
+            if "timed out during startup" not in str(error) or not left:
+                raise
+    raise AssertionError
+
+
+@pytest.fixture(scope="module")
+def engine(cluster):
+    """Joined to the cluster; it is left again."""
+    import ray
+
+    found = RayCluster(None, cluster.address)
+    assert found.workers == 2
+    with found.opened(Needs()):
+        yield found
+    assert not ray.is_initialized()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The bytes of the search in this process."""
+    place = tmp_path_factory.mktemp("inline")
+    return searched(place, NEVER, "inline")
+
+
+def searched(place, trouble, engine, address=None, slow=False):
+    network, _ = small_problem(torch.float32)
+    workers = None if engine == "inline" else 2
+    run, images = place / "run", Troubled(place, trouble, slow)
+    disentangle(network, images, run=run, engine=engine, workers=workers, address=address, **SHARDS)
+    return RunFolder(run).paths_file.read_bytes()
+
+
+def saves(folder):
+    """Of the second shard: the passes after which it was saved."""
+    events = RunFolder(folder / "run").journal.read()
+    return [e["passes"] for e in events if e["event"] == "saved" and e["task"] == "search-0001"]
+
+
+def wait_until(condition, seconds=120):
+    """Wait for a condition, but not for ever."""
+    limit = time.monotonic() + seconds
+    while not condition() and time.monotonic() < limit:
+        time.sleep(0.05)
+
+
+def test_results_come_in_the_tasks_order_from_other_processes(engine, tmp_path):
+    here, arrived = os.getpid(), []
+
+    def work(task):  # a closure: it cannot be imported by name
+        if task == 0:
+            limit = time.monotonic() + 60
+            while not (tmp_path / "second").exists() and time.monotonic() < limit:
+                time.sleep(0.01)
+        if task == 1:
+            (tmp_path / "second").touch()
+        if task == 2:
+            raise MemoryError("planted")
+        return task, os.getpid() != here
+
+    found = list(engine.run(work, [0, 1, 2, 3], lambda position, result: arrived.append(position)))
+    assert found == [(0, True), (1, True), OutOfMemory("planted"), (3, True)]
+    assert sorted(arrived) == [0, 1, 2, 3]
+    assert arrived.index(1) < arrived.index(0)
+
+
+def test_a_class_of_a_user_s_own_file_is_sent_and_comes_back(engine, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "class Twice:\n"
+        "    def __init__(self, start):\n"
+        "        self.start = start\n"
+        "    def __call__(self, task):\n"
+        "        return Twice(self.start + 2 * task)\n"
+        "def make():\n"
+        "    return Twice(100)\n"
+    )
+    work = function_in_file(f"{tmp_path / 'mine.py'}:make")()
+    assert [one.start for one in engine.run(work, [1, 5])] == [102, 110]
+
+
+def test_an_error_of_ours_comes_back_as_itself(engine):
+    def work(task):
+        raise DataError(f"image {task} is damaged")
+
+    with pytest.raises(DataError, match=r"^image 7 is damaged$"):
+        list(engine.run(work, [7, 7]))
+
+
+def test_a_task_takes_what_it_needs_of_a_node(engine):
+    with (
+        pytest.raises(EngineError, match="a task needs 1 processors and 1 GPUs of one node"),
+        RayCluster(2, engine.address).opened(Needs(1, gpus=1)),
+    ):
+        pass
+
+
+def test_another_cluster_than_the_one_that_is_joined_is_refused(engine):
+    with (
+        pytest.raises(EngineError, match=r"is connected to Ray at .* already; call ray\.shutdown\(\)"),
+        RayCluster(2, "127.0.0.1:1").opened(Needs()),
+    ):
+        pass
+
+
+def test_work_whose_workers_die_again_and_again_is_one_line(engine, monkeypatch):
+    monkeypatch.setattr(ray_cluster, "RETRIES", 0)
+    with pytest.raises(EngineError, match=r"^workers died 1 times over one task.*repeat the call to go on") as caught:
+        list(engine.run(lambda task: os.kill(os.getpid(), signal.SIGKILL), [1]))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_shard_whose_worker_is_killed_goes_on_where_it_was_saved(engine, whole, tmp_path):
+    assert searched(tmp_path, "killed", "ray", engine.address) == whole
+    assert (tmp_path / "trouble").exists()
+    assert saves(tmp_path) == [1, 2, 3]  # none was made twice
+
+
+def test_a_shard_that_runs_out_of_memory_is_searched_anew_with_a_smaller_batch(engine, tmp_path, monkeypatch):
+    monkeypatch.setitem(SHARDS, "classes", [0, 1, 2, 3])
+    monkeypatch.setitem(SHARDS, "rows_per_batch", 2)
+    with pytest.warns(UserWarning, match="classifies no search image of 1 classes"):
+        searched(tmp_path, "memory", "ray", engine.address)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["plan"]["smaller"] == {"search-0001": 1}
+    assert saves(tmp_path) == [1, 1, 2, 3]
+
+
+def test_a_search_one_of_whose_nodes_is_killed_has_the_same_bytes(engine, cluster, whole, tmp_path, capfd):
+    import ray
+
+    def kill():
+        wait_until(lambda: saves(tmp_path))
+        cluster.remove_node(cluster.second, allow_graceful=False)
+        wait_until(lambda: alive() == 1)
+        (tmp_path / "enough").touch()
+
+    def alive():
+        return [node["Alive"] for node in ray.nodes()].count(True)
+
+    killing = threading.Thread(target=kill)
+    killing.start()
+    found = searched(tmp_path, NEVER, "ray", engine.address, slow=True)
+    killing.join()
+    assert found == whole
+    assert alive() == 1
+    assert "raylet" not in "".join(capfd.readouterr())  # what Ray says of it stays in Ray's logs
