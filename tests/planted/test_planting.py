@@ -15,7 +15,9 @@ from unweave.planted import planting
 from unweave.planted.architecture import layers_of
 from unweave.planted.images import class_images
 from unweave.planted.planting import plant
+from unweave.planted.scoring import score_paths
 from unweave.planted.truth import Ablation, check_truth
+from unweave.search.disentangle import disentangle
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,16 @@ def test_every_layer_is_a_site_with_planted_channels_of_every_class(planted):
     for name, mask in planted.truth.paths.masks.items():
         assert (mask.sum(1) > 0).all()
         assert not (mask & ~planted.truth.judged[name]).any()
+
+
+@pytest.mark.parametrize("kind", ["plain", "residual"])
+def test_the_search_finds_the_planted_channels_with_nothing_given(planted, kind):
+    """Ten classes, five networks of each kind: benchmarks/planted.py."""
+    made = planted if kind == "plain" else plant(kind, 4, images_per_class=40)
+    found = score_paths(disentangle(made.network, made.search, made.sites), made.truth).summary
+    assert found["auroc"] > 0.99
+    assert found["f1"] > 0.93
+    assert found["precision"] > 0.95
 
 
 def test_removing_a_planted_channel_changes_the_class_score_and_another_one_does_not(planted):
