@@ -22,6 +22,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ def main() -> None:
     )
     raw, bytes_found = [], set()
     with RayCluster(2).opened(Needs(threads=1)):  # one Ray for all; what follows finds it connected
-        search_once(network, images, Settings(**{**vars(settings), "limit_per_class": 2, "passes": 1}), 2)
+        search_once(network, images, replace(settings, limit_per_class=2, passes=1), 2)
         for number in range(repeats):
             for workers in (1, 2) if number % 2 == 0 else (2, 1):
                 seconds, between, found = search_once(network, images, settings, workers)
