@@ -91,7 +91,7 @@ def searched(network: nn.Module, data: Patterns, device: str | None, limit: int 
         network,
         labelled(data),
         "block",
-        Settings("released", 0.02, passes=1, seed=0),
+        Settings("released", 0.02, passes=1, seed=0, limit_per_class=limit),
         device=device,
         show_progress=True,
     )
