@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+_ATTRIBUTION = "threshold=0.02, limit_per_class=50"
 _CALLS = {
     "default": "`uw.disentangle(network, data)`, nothing else given",
     "selective, random start": '`disentangle(start="random")`',
-    "attribute": "`attribute()`",
-    "attribute, unsigned": "`attribute(signed=False)`",
-    "attribute, logit": '`attribute(of="logit")`',
-    "attribute, logit, unsigned": '`attribute(of="logit", signed=False, threshold=0.02)`',
-    "attribute, one step": "`attribute(steps=1)`",
-    "mean activation": "mean activation",
+    "attribute": f"`attribute({_ATTRIBUTION})`",
+    "attribute, unsigned": f"`attribute(signed=False, {_ATTRIBUTION})`",
+    "attribute, logit": f'`attribute(of="logit", {_ATTRIBUTION})`',
+    "attribute, logit, unsigned": f'`attribute(of="logit", signed=False, {_ATTRIBUTION})`',
+    "attribute, logit, unsigned, all images": f'`attribute(of="logit", signed=False, over="all", {_ATTRIBUTION})`',
+    "attribute, one step": f"`attribute(steps=1, {_ATTRIBUTION})`",
+    "mean activation": "mean activation, the upper half of each site",
 }
 
 

@@ -165,9 +165,10 @@ def section(results: Path) -> list[str]:
             "",
             f"![Size, accuracy and false accepts](images/studies_{name}_overview.png)",
             "",
-            "Balanced accuracy with dropped channels set to zero, their mean, or another image's values; areas under "
-            "the keep curves (kept: high is good; removed: low); share of the most active pixels on the class's image "
-            "in mosaics (25: by chance).",
+            f"{_deep(first)} Balanced accuracy with dropped channels set to zero, their mean, or another image's "
+            "values; areas under the keep curves (kept: high is good; removed: low); share of the most active pixels "
+            "on the class's image in mosaics, at the best site (25 at any one site by chance; the best of all sites of "
+            "random masks is in the line `random`).",
             "",
             *_controls(methods),
             "",
@@ -177,7 +178,8 @@ def section(results: Path) -> list[str]:
             "",
             *_feature_maps(name, methods),
             "Similarity is Jaccard's, mean over sites. Mis. and Oth.: similarity to the labels that images are wrongly "
-            "given, and to all others, in percent, with the p of a permutation of the class labels for each seed.",
+            "given, and to all others, in percent, with the p of a permutation of the class labels for each seed; on "
+            f"JPEG images: {_deep(first).lower()}",
             "",
             *_relations(methods),
             "",
@@ -189,6 +191,12 @@ def section(results: Path) -> list[str]:
     if not lines:
         return ["Not measured yet."]
     return [*lines, "Beside it, the published misjudgements, in percent:", "", *PUBLISHED, "", *_compared(results)]
+
+
+def _deep(result: dict[str, Any]) -> str:
+    """How many seeds the measures have that ask every row through many masks."""
+    count = next((len(f["values"]) for name, f in result["figures"].items() if name.startswith("ablation")), 0)
+    return "The first seed alone." if count == 1 else f"{count} seeds."
 
 
 def _compared(results: Path) -> list[str]:
@@ -207,8 +215,8 @@ def _compared(results: Path) -> list[str]:
         rows.append((method, *cells, "-" if correlation is None else f"{correlation:+.2f}"))
     heads = (f"{name}, top-1 {100 * top1[name]:.1f} %" for name in names)
     return [
-        "Interpretability (1e-4; channels kept in brackets) against top-1 accuracy, and the rank correlation of the "
-        "two over networks:",
+        "Interpretability (1e-4; channels kept in brackets) of the first seed against top-1 accuracy, and the rank "
+        "correlation of the two over networks:",
         "",
         *_table(("method", *heads, "correlation"), rows),
         "",
