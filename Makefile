@@ -17,7 +17,7 @@ demo: $(BIN)/unweave  ## train a small network on digits and take it apart
 	$(BIN)/unweave demo
 
 test: $(BIN)/unweave  ## run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 check: $(BIN)/unweave  ## lint and types
 	$(BIN)/ruff check .

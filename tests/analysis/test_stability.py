@@ -127,3 +127,8 @@ def test_searches_that_differ_in_more_than_the_seed_are_refused(key, other):
     runs = [run_of("1100", "0011", seed=0, **SEARCH), run_of("1100", "0011", **{**SEARCH, "seed": 1, key: other})]
     with pytest.raises(PathsError, match=f"differs from run 0 in more than the seed: its {key} is"):
         stability(runs)
+
+
+def test_random_controls_of_other_seeds_are_compared():
+    runs = [run_of("1100", "0110", method=f"random control (seed {seed})") for seed in (0, 1)]
+    assert stability(runs).per_site["self_similarity"] == (1.0,)

@@ -13,7 +13,7 @@ from benchmarks import studies, study_methods
 from unweave.data.cifar import CIFAR10_CLASSES
 from unweave.data.labelled import labelled
 
-METHODS = ("released", "selective", "attribute", "random")
+METHODS = ("released", "attribute", "random")
 
 
 def network():

@@ -146,7 +146,10 @@ def test_analyse_refuses_the_run_after_its_network_changed(unweave, user_file, r
         (("disentangle", "{file}:network", "digits", "--out", "{out}", "--device", "moon"), "device 'moon'"),
         (("disentangle", "{file}:network", "digits", "--out", "{out}", "--augment", "x"), "no augmentation 'x'"),
         (("analyse", "{out}"), "not a run folder"),
-        (("disentangle", "{file}:network"), "Missing argument 'TRAIN'; see: unweave disentangle --help"),
+        (
+            ("disentangle", "{file}:network", "--out", "{out}"),
+            "Missing argument 'TRAIN'; see: unweave disentangle --help",
+        ),
         (
             ("disentangle", "{file}:network", "digits", "--out", "{out}", "--passes", "x"),
             "Invalid value for '--passes'",

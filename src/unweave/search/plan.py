@@ -248,11 +248,11 @@ def make_plan(
 
 
 def _at_most(plan: Plan, rows: int) -> Plan:
-    """The plan in shards of at most so many rows; as it is, where that many are searched together already, or where
-    batches would become smaller."""
+    """The plan in shards of at most so many rows, of whole batches where that is possible; as it is, where no more than
+    that are searched together already, or none fit."""
     whole = rows - rows % plan.rows_per_batch or rows
     together = plan.classes_per_shard or len(plan.targets)
-    return replace(plan, classes_per_shard=whole) if plan.rows_per_batch <= 2 * rows and whole < together else plan
+    return replace(plan, classes_per_shard=whole) if 0 < whole < together else plan
 
 
 def images_are_remembered(plan: Plan, data: LabelledImages) -> bool:
@@ -276,15 +276,19 @@ def _rows_that_fit(prepared: Prepared, data: LabelledImages, plan: Plan, workers
     largest = max(len(positions) for positions in plan.images(data))
     room = available_memory(prepared.device) // workers
     fitting = min(int(room // (bytes_kept_per_image(prepared) * largest)), len(plan.targets))
-    # A shard smaller than half a batch would run the network on fewer images than it runs fastest with.
-    return fitting if 2 * fitting >= plan.rows_per_batch else 0
+    return _worth_while(fitting, plan)
+
+
+def _worth_while(rows: int, plan: Plan) -> int:
+    """A shard smaller than half a batch would run the network on fewer images than it runs fastest with."""
+    return rows if 2 * rows >= plan.rows_per_batch else 0
 
 
 def _rows_whose_pictures_fit(prepared: Prepared, data: LabelledImages, plan: Plan, workers: int) -> int:
     """How many rows at once have images that fit in memory as pixels, a byte each."""
     largest = max(len(positions) for positions in plan.images(data))
     room = available_memory(torch.device("cpu")) // workers
-    return int(room // (int(np.prod(prepared.sites.image_shape)) * largest))
+    return _worth_while(int(room // (int(np.prod(prepared.sites.image_shape)) * largest)), plan)
 
 
 def _scores_fit(prepared: Prepared, data: LabelledImages, plan: Plan, workers: int) -> bool:
