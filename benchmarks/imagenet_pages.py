@@ -24,8 +24,8 @@ def rows(found: Sequence[dict[str, Any]], memory: Sequence[dict[str, Any]]) -> l
         f"| the published job: {job['visits'] / 1e6:.1f} million visits, one worker, one thread | computed from that | "
         f"{job['hours_one_worker_like_this_computed_from_batches_at_224']:.0f} hours |",
         f"| eight such workers | computed | {job['hours_eight_workers_like_this_computed']:.0f} hours |",
-        f"| one H200, if {job['assumed_share_of_peak']:.0%} of its peak were reached, float32 / bfloat16 | computed, "
-        f"not measured | {hours['float32']:.1f} / {hours['bfloat16']:.1f} hours |",
+        f"| one H200, arithmetic alone, at {job['assumed_share_of_peak']:.0%} of its peak, float32 / bfloat16 | "
+        f"computed, not measured | {hours['float32']:.1f} / {hours['bfloat16']:.1f} hours |",
         "| eight H200, the same | computed, not measured | "
         + " / ".join(f"{value:.1f}" for value in job["hours_eight_h200_computed"].values())
         + " hours |",
