@@ -1,10 +1,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Half as many again as there are cores: many tests wait for processes of their own.
-WORKERS := $(shell $(PYTHON) -c 'import os; print(-(-3 * os.cpu_count() // 2))')
 
-.PHONY: help environment demo test check format clean
+.PHONY: help demo test check format clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -15,13 +13,11 @@ $(BIN)/unweave: pyproject.toml
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --editable '.[dev]'
 	@touch $(BIN)/unweave
 
-environment: $(BIN)/unweave  ## an environment with all that development needs
-
 demo: $(BIN)/unweave  ## train a small network on digits and take it apart
 	$(BIN)/unweave demo
 
 test: $(BIN)/unweave  ## run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 check: $(BIN)/unweave  ## lint and types
 	$(BIN)/ruff check .

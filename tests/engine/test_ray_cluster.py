@@ -188,7 +188,15 @@ def test_work_whose_workers_die_again_and_again_is_one_line(engine, monkeypatch)
     assert "\n" not in str(caught.value)
 
 
+def _crowded():
+    """Whether Ray's own time limits, which cannot be set, would decide what is tested."""
+    return os.getloadavg()[0] > 2 * (os.cpu_count() or 1)
+
+
+@pytest.mark.timeout(540)
 def test_a_shard_whose_worker_is_killed_goes_on_where_it_was_saved(engine, whole, tmp_path):
+    if _crowded():
+        pytest.skip("the machine is too busy for Ray to find out in time that a worker died")
     assert searched(tmp_path, "killed", "ray", engine.address) == whole
     assert (tmp_path / "trouble").exists()
     assert saves(tmp_path) == [1, 2, 3]  # none was made twice
