@@ -6,11 +6,15 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
+from tests.search.interrupted import Countdown, Stopped
 from tests.search.problems import small_problem
 from unweave.data.labelled import labelled
 from unweave.errors import DataError, PathsError, RunError, SettingError
 from unweave.network.tapping import Multiplier
+from unweave.runs.folder import RunFolder
+from unweave.search import attributor
 from unweave.search.attribute import attribute
+from unweave.search.attribution import Attribution
 from unweave.search.attribution_scores import Question, attribution_scores
 from unweave.search.preparation import prepare
 from unweave.search.targets import Target
@@ -130,27 +134,51 @@ def test_a_group_is_asked_about_as_one_class():
     assert paths.rows.members == ((2,), (0, 1))
 
 
-def test_run_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
+@pytest.fixture
+def attributions(monkeypatch):
+    """Counts batches that are attributed, and stops before one."""
+    countdown = Countdown()
+    monkeypatch.setattr(attributor, "attribution_scores", countdown.wrapped(attributor.attribution_scores))
+    return countdown
+
+
+def test_run_goes_on_to_the_same_bytes(attributions, tmp_path):
     network, data = small_problem()
     whole = attribute(network, data, batch=8)
-    from unweave.search import attributor
 
-    calls, real = [], attributor.attribution_scores
+    def go_on(seconds_between_saves):
+        return Attribution(
+            network,
+            labelled(data),
+            "block",
+            Question(),
+            batch=8,
+            folder=RunFolder(tmp_path / "run"),
+            seconds_between_saves=seconds_between_saves,
+        ).run()
 
-    def stops(*arguments):
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return real(*arguments)
-
-    monkeypatch.setattr(attributor, "attribution_scores", stops)
-    with pytest.raises(KeyboardInterrupt):
-        attribute(network, data, batch=8, run=tmp_path / "run")
-    resumed = attribute(network, data, batch=8, run=tmp_path / "run")
-    assert len(calls) == 3 + 3  # two of five batches were kept
+    total = attributions.restart(stop_at=2)
+    with pytest.raises(Stopped):
+        go_on(0.0)
+    attributions.restart()
+    resumed = go_on(1e9)
+    assert attributions.restart() == total - 2
     assert all(torch.equal(table, whole.scores[name]) for name, table in resumed.scores.items())
     with pytest.raises(RunError, match="steps"):
         attribute(network, data, batch=8, steps=2, run=tmp_path / "run")
+
+
+def test_an_attribution_kept_by_another_run_is_refused(attributions, tmp_path):
+    network, data = small_problem()
+    folder = RunFolder(tmp_path / "run")
+    attributions.restart(stop_at=1)
+    settings = {"batch": 8, "folder": folder, "seconds_between_saves": 0.0}
+    with pytest.raises(Stopped):
+        Attribution(network, labelled(data), "block", Question(), **settings).run()
+    folder.checkpoints.save("attribute", {"batches": 1, "damaged": []}, {"totals": np.zeros((1, 2))})
+    attributions.restart()
+    with pytest.raises(RunError, match=r"what was kept of attribute is not of this run .* give another folder"):
+        Attribution(network, labelled(data), "block", Question(), **settings).run()
 
 
 @pytest.mark.parametrize(

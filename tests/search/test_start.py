@@ -5,8 +5,10 @@ import pytest
 import torch
 
 import unweave as uw
+from tests.search.interrupted import Countdown, SmallSearches, Stopped
 from tests.search.problems import small_problem
 from unweave.errors import PathsError, RunError, SettingError
+from unweave.runs.folder import RunFolder
 from unweave.search import attributor, plan
 from unweave.search.attribute import attribute
 from unweave.search.attributor import Attributed
@@ -104,25 +106,67 @@ def test_a_row_without_readable_images_starts_whole():
     assert not (next(iter(start.tables.values()))[0] == 1).all()
 
 
-def test_an_interrupted_start_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
-    network, data = small_problem()
-    settings = {**QUICK, "start": "attribution"}
+@pytest.fixture(scope="module")
+def small():
+    return SmallSearches()
+
+
+@pytest.fixture
+def attributions(monkeypatch):
+    """Counts batches of four images that are attributed, and stops before one."""
+    countdown = Countdown()
     monkeypatch.setattr(plan, "fastest_rows_per_batch", lambda prepared, batch: 4)
-    whole = disentangle(network, data, **settings)
-    calls, real = [], attributor.attribution_scores
+    monkeypatch.setattr(attributor, "attribution_scores", countdown.wrapped(attributor.attribution_scores))
+    return countdown
 
-    def stops(*arguments):
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return real(*arguments)
 
-    monkeypatch.setattr(attributor, "attribution_scores", stops)
-    with pytest.raises(KeyboardInterrupt):
-        disentangle(network, data, run=tmp_path / "run", **settings)
-    resumed = disentangle(network, data, run=tmp_path / "run", **settings)
-    assert len(calls) == 3 + -(-len(data) // 4) - 2  # two batches were kept
-    assert all(torch.equal(table, whole.scores[name]) for name, table in resumed.scores.items())
+STARTED = {**QUICK, "start": "attribution"}
+
+
+def saved_in(folder):
+    return [event["task"] for event in RunFolder(folder).journal.read() if event["event"] == "saved"]
+
+
+def test_an_interrupted_start_goes_on_to_the_same_bytes(small, attributions, tmp_path):
+    whole = small.run(tmp_path / "whole", **STARTED)
+    total = attributions.restart(stop_at=2)
+    with pytest.raises(Stopped):
+        small.run(tmp_path / "run", **STARTED)
+    attributions.restart()
+    assert small.run(tmp_path / "run", **STARTED) == whole
+    assert attributions.restart() == total - 2
+
+
+def test_what_is_kept_of_a_start_is_one_file_however_many_batches_it_has(small, attributions, tmp_path):
+    attributions.restart(stop_at=5)
+    with pytest.raises(Stopped):
+        small.run(tmp_path, **STARTED)
+    assert saved_in(tmp_path) == ["search-0000-start"] * 5
+    assert [file.name for file in RunFolder(tmp_path).shards.glob("*.safetensors")] == ["search-0000-start.safetensors"]
+
+
+def test_every_shard_starts_from_its_own_rows_attribution(small, attributions, tmp_path):
+    together = small.search(None, **STARTED).run()
+    shards = small.search(tmp_path, **STARTED, classes_per_shard=2, seconds_between_saves=1e9).run()
+    assert saved_in(tmp_path) == ["search-0000-start", "search-0000", "search-0001-start", "search-0001"]
+    for name, scores in shards.scores.items():
+        assert torch.allclose(scores, together.scores[name], atol=1e-5)
+
+
+def test_a_shard_that_is_short_of_memory_starts_in_smaller_batches_too(small, attributions, monkeypatch, tmp_path):
+    real = attributor.attribution_scores
+
+    def limited(prepared, images, targets, *others):
+        if len(images) > 2 and any(2 in target.members for target in targets):
+            raise MemoryError("planted")
+        return real(prepared, images, targets, *others)
+
+    monkeypatch.setattr(attributor, "attribution_scores", limited)
+    shards = {**STARTED, "classes_per_shard": 2, "rows_per_batch": 1}
+    paths = small.search(tmp_path, **shards).run()
+    assert paths.manifest["settings"]["smaller"] == {"search-0001": 1}
+    whole = small.search(None, **STARTED).run()
+    assert all(torch.allclose(scores, whole.scores[name], atol=1e-5) for name, scores in paths.scores.items())
 
 
 def test_where_a_search_may_start_is_said():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -59,11 +60,19 @@ class LabelledImages:
     @property
     def classes(self) -> list[int]:
         """Classes that have images, ascending."""
-        return [int(c) for c in np.unique(self.labels) if c >= 0]
+        return list(self._by_class)
+
+    @cached_property
+    def _by_class(self) -> dict[int, np.ndarray]:
+        """Positions of each class's images, classes and positions ascending."""
+        order = np.argsort(self.labels, kind="stable")
+        found, starts = np.unique(self.labels[order], return_index=True)
+        parts = zip(found.tolist(), np.split(order, starts[1:]), strict=True)
+        return {int(c): part for c, part in parts if c >= 0}
 
     def of_class(self, index: int, limit: int | None = None, seed: int = 0) -> np.ndarray:
         """Positions of the images of class `index`; at most `limit` of them, drawn by (seed, class)."""
-        positions = np.flatnonzero((self.labels == index) & (self.labels >= 0))
+        positions = self._by_class.get(index, np.empty(0, dtype=np.int64))
         if limit is not None and len(positions) > limit:
             positions = np.sort(generator("images", seed, index).permutation(positions)[:limit])
         return positions

@@ -18,6 +18,8 @@ from unweave.files import canonical_json, digest, read_bytes, replacing
 from unweave.places import absolute, is_file, is_url, local_copy, remove
 from unweave.runs.journal import Journal, journal_in
 
+SECONDS_BETWEEN_SAVES = 300.0
+"""A pass that takes longer is saved within, so that never more than five minutes of work, or a pass, are repeated."""
 _KEY = "checkpoint"
 RECORD = "run.json"
 """The file beside a run's checkpoints that says how it was begun."""

@@ -1,4 +1,4 @@
-"""Attribution from its settings to `Paths`: batch after batch, each kept in a run folder as it is done."""
+"""Attribution from its settings to `Paths`, kept in a run folder every few minutes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from unweave.data.labelled import LabelledImages
 from unweave.errors import DataError, PathsError, SettingError
 from unweave.network.sites import Level, Sites
 from unweave.paths import Paths, Rows
+from unweave.progress import progress
+from unweave.runs.checkpoints import SECONDS_BETWEEN_SAVES
 from unweave.runs.folder import RunFolder
 from unweave.search.attribution_cost import AttributionCost
 from unweave.search.attribution_scores import Question
-from unweave.search.attributor import Attributed, Attributor, Work
+from unweave.search.attributor import Attributed, Attributor, Keeping, Work
 from unweave.search.messages import warn_of_damage
 from unweave.search.routing_gates import by_site
 from unweave.search.run import Run
@@ -52,6 +54,7 @@ class Attribution(Run[Work]):
         folder: RunFolder | None = None,
         notes: dict[str, Any] | None = None,
         show_progress: bool | None = None,
+        seconds_between_saves: float = SECONDS_BETWEEN_SAVES,
     ) -> None:
         checked_choice(keep, threshold)
         if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
@@ -69,6 +72,7 @@ class Attribution(Run[Work]):
         self.question, self.keep, self.threshold, self.batch = question, keep, threshold, batch
         self.classes, self.groups, self.against = classes, groups, against
         self.limit_per_class, self.seed = limit_per_class, seed
+        self.seconds_between_saves = seconds_between_saves
 
     @cached_property
     def targets(self) -> tuple[Target, ...]:
@@ -120,12 +124,16 @@ class Attribution(Run[Work]):
             rows=rows,
             steps=self.question.steps,
             seconds=work.seconds,
-            disk=rows * channels * (8 * len(work.batches) + 4),
+            disk=rows * channels * (8 + 4),
         )
 
     def _find(self, folder: RunFolder | None) -> Paths:
         self._check_sizes()
-        found = self.attributor.attributed(folder.checkpoints if folder is not None else None, self.show_progress)
+        keeping = Keeping(
+            folder.checkpoints if folder is not None else None, seconds_between_saves=self.seconds_between_saves
+        )
+        with progress("attributing", len(self.attributor.batches), self.show_progress) as advance:
+            found = self.attributor.attributed(keeping, advance)
         if (found.counts == 0).any():
             raise DataError("a row has no image that can be read; leave its class out: classes=")
         warn_of_damage(found.damaged, len(self.attributor.positions))

@@ -1,10 +1,10 @@
-"""Attribution of the images of some rows, batch after batch, each kept as it is done."""
+"""Attribution of the images of some rows, batch after batch."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -15,8 +15,7 @@ from torch import Tensor
 from unweave.data.labelled import LabelledImages
 from unweave.errors import RunError
 from unweave.estimates import fastest
-from unweave.progress import progress
-from unweave.runs.checkpoints import Checkpoints
+from unweave.runs.checkpoints import SECONDS_BETWEEN_SAVES, Checkpoints
 from unweave.search.attribution_scores import Question, attribution_scores
 from unweave.search.plan import fastest_rows_per_batch
 from unweave.search.preparation import Prepared
@@ -52,6 +51,16 @@ class Attributed:
     means: Tensor
     counts: np.ndarray
     damaged: dict[int, str]
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """Where an attribution is kept to be gone on with: in `checkpoints`, if any, as `name`, every so many seconds and
+    at its end."""
+
+    checkpoints: Checkpoints | None = None
+    name: str = "attribute"
+    seconds_between_saves: float = SECONDS_BETWEEN_SAVES
 
 
 class Attributor:
@@ -96,78 +105,113 @@ class Attributor:
                 timed.append(time.perf_counter() - started)
         return fastest(timed) * len(self.positions) / len(sample)
 
-    def attributed(self, saved: Checkpoints | None, show_progress: bool | None) -> Attributed:
-        """The attribution of all images. Batches that `saved` has are not done again."""
-        totals = torch.zeros(len(self.targets), self.prepared.sites.channels, dtype=torch.float64)
-        counts, damaged = np.zeros(len(self.targets), dtype=np.int64), {}
-        for arrays, broken in self._parts(saved, show_progress):
-            totals += torch.from_numpy(arrays["totals"])
-            counts += arrays["counts"]
-            damaged.update(broken)
-        return Attributed(totals / torch.from_numpy(counts.clip(1))[:, None], counts, damaged)
+    def attributed(self, keeping: Keeping, after_batch: Callable[[int], None] = lambda batches: None) -> Attributed:
+        """The attribution of all images, gone on with where it was left; `after_batch` is told how many batches have
+        been done since the last call."""
+        reached = self._reached(keeping)
+        after_batch(reached.batches)
+        saved_at = time.monotonic()
+        with torch_threads(self.work.threads):
+            for positions in self.batches[reached.batches :]:
+                self._add(positions, reached)
+                last = reached.batches == len(self.batches)
+                if last or time.monotonic() - saved_at >= keeping.seconds_between_saves:
+                    reached.save(keeping)
+                    saved_at = time.monotonic()
+                after_batch(1)
+        means = reached.totals.div_(torch.from_numpy(reached.counts.clip(1))[:, None])
+        return Attributed(means, reached.counts, reached.damaged)
 
-    def _parts(
-        self, saved: Checkpoints | None, show_progress: bool | None
-    ) -> Iterator[tuple[dict[str, np.ndarray], dict[int, str]]]:
-        """What each batch gave, in order."""
-        with (
-            progress("attributing", len(self.positions), show_progress) as advance,
-            torch_threads(self.work.threads),
-        ):
-            for number, positions in enumerate(self.batches):
-                name = f"attribute-{number:06d}"
-                found = saved.load(name) if saved is not None else None
-                if found is None:
-                    arrays, broken = self._of_batch(positions)
-                    if saved is not None:
-                        saved.save(name, {"damaged": sorted(broken.items())}, arrays)
-                    part = arrays, broken
-                else:
-                    part = _part_of(name, found, (len(self.targets), self.prepared.sites.channels))
-                advance(len(positions))
-                yield part
+    def _reached(self, keeping: Keeping) -> _Reached:
+        shape = (len(self.targets), self.prepared.sites.channels)
+        found = keeping.checkpoints.load(keeping.name) if keeping.checkpoints is not None else None
+        if found is None:
+            return _Reached(torch.zeros(shape, dtype=torch.float64), np.zeros(shape[0], dtype=np.int64))
+        return _reached_before(keeping.name, found, shape)
 
-    def _of_batch(self, positions: np.ndarray) -> tuple[dict[str, np.ndarray], dict[int, str]]:
+    def _add(self, positions: np.ndarray, reached: _Reached) -> None:
+        """What the images at `positions` give."""
+        part = self._of_batch(positions)
+        reached.totals.index_add_(0, torch.from_numpy(part.rows), part.totals)
+        reached.counts[part.rows] += part.counts
+        reached.damaged.update(part.damaged)
+        reached.batches += 1
+
+    def _of_batch(self, positions: np.ndarray) -> _Part:
         batch = next(iter(self.images.batches([positions])))
-        totals = torch.zeros(len(self.targets), self.prepared.sites.channels, dtype=torch.float64)
+        damaged = {one.position: one.reason for one in batch.damaged}
         shows = self._shows(batch.positions)
+        rows = np.flatnonzero(shows.any(1))
+        totals = torch.zeros(len(rows), self.prepared.sites.channels, dtype=torch.float64)
         if batch.images is not None:
             images = batch.images.to(self.prepared.device)
             images = images.contiguous(memory_format=torch.channels_last) if images.ndim == 4 else images
-            wanted = np.flatnonzero(shows.any(1))
-            for start in range(0, len(wanted), self.work.rows):
-                rows = wanted[start : start + self.work.rows]
-                seen = np.flatnonzero(shows[rows].any(0))
-                totals[torch.from_numpy(rows)] = attribution_scores(
+            for start in range(0, len(rows), self.work.rows):
+                some = rows[start : start + self.work.rows]
+                seen = np.flatnonzero(shows[some].any(0))
+                totals[start : start + len(some)] = attribution_scores(
                     self.prepared,
                     images[torch.from_numpy(seen).to(images.device)],
-                    [self.targets[row] for row in rows],
-                    torch.from_numpy(shows[rows][:, seen]).to(images.device),
+                    [self.targets[row] for row in some],
+                    torch.from_numpy(shows[some][:, seen]).to(images.device),
                     self.question,
                 ).to("cpu", torch.float64)
-        damaged = {one.position: one.reason for one in batch.damaged}
-        return {"totals": totals.numpy(), "counts": shows.sum(1)}, damaged
+        return _Part(rows, totals, shows[rows].sum(1), damaged)
 
     def _shows(self, positions: np.ndarray) -> np.ndarray:
-        """`Bool[rows, images]`: which images count for which row; with `against`, those of its opponents alone beside
-        its own."""
+        """`Bool[rows, images]`: which images count for which row."""
         labels = self.images.labels[positions]
+        return self._counting[:, np.searchsorted(self.images.classes, labels)]
+
+    @cached_property
+    def _counting(self) -> np.ndarray:
+        """`Bool[rows, classes that have images]`: whose images count for which row; with `against`, those of its
+        opponents alone beside its own."""
+        classes = np.asarray(self.images.classes)
         rows = []
         for target in self.targets:
-            own = np.isin(labels, target.members)
+            own = np.isin(classes, target.members)
             if self.question.over == "all":
-                own = own | np.isin(labels, target.against) if target.against else np.ones(len(labels), dtype=bool)
+                own = own | np.isin(classes, target.against) if target.against else np.ones(len(classes), dtype=bool)
             rows.append(own)
         return np.stack(rows)
 
 
-def _part_of(
-    name: str, saved: tuple[dict[str, Any], dict[str, np.ndarray]], shape: tuple[int, int]
-) -> tuple[dict[str, np.ndarray], dict[int, str]]:
+@dataclass(frozen=True)
+class _Part:
+    """What a batch gave: `totals` `[rows.size, channels]` and `counts` `[rows.size]` of the rows that it concerns."""
+
+    rows: np.ndarray
+    totals: Tensor
+    counts: np.ndarray
+    damaged: dict[int, str]
+
+
+@dataclass
+class _Reached:
+    """Sums over the images of the batches that are done."""
+
+    totals: Tensor
+    counts: np.ndarray
+    batches: int = 0
+    damaged: dict[int, str] = field(default_factory=dict)
+
+    def save(self, keeping: Keeping) -> None:
+        if keeping.checkpoints is not None:
+            notes = {
+                "passes": 0,
+                "batches": self.batches,
+                "damaged": [list(one) for one in sorted(self.damaged.items())],
+            }
+            keeping.checkpoints.save(keeping.name, notes, {"totals": self.totals.numpy(), "counts": self.counts})
+
+
+def _reached_before(name: str, saved: tuple[dict[str, Any], dict[str, np.ndarray]], shape: tuple[int, int]) -> _Reached:
     notes, arrays = saved
     try:
         if arrays["totals"].shape != shape or arrays["counts"].shape != shape[:1]:
             raise ValueError(f"attributions of shape {arrays['totals'].shape}, {shape} is needed")
-        return arrays, {int(position): str(why) for position, why in notes["damaged"]}
+        damaged = {int(position): str(why) for position, why in notes["damaged"]}
+        return _Reached(torch.from_numpy(arrays["totals"]), arrays["counts"], int(notes["batches"]), damaged)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(f"what was kept of {name} is not of this run ({error}); give another folder") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -32,7 +32,7 @@ class Plan:
     begin (None: all together). `kept`: whether what the untouched network does on a shard's images is kept between its
     passes. `threads`: of the processor, None: as many as torch uses already. `others`: whether every mini-batch also
     holds as many images of other classes, in an order of the row's own. `start_batch`: images that share one pass
-    of the attribution which the search starts from, None where it starts from something else. `keep`: the share of all
+    of the attribution which each shard starts from, None where it starts from something else. `keep`: the share of all
     channels that each row keeps, None where the objective's penalty decides. `smaller`: for each task that ran out of
     memory how many rows share a pass instead; such a task keeps no activations.
 
@@ -123,7 +123,18 @@ class Plan:
         """How the task `name` searches `shard`, a part of this plan."""
         if name not in self.smaller:
             return replace(shard, smaller={})
-        return replace(shard, smaller={}, rows_per_batch=self.smaller[name], kept=False)
+        start = None if shard.start_batch is None else max(1, shard.start_batch // 2)
+        return replace(shard, smaller={}, rows_per_batch=self.smaller[name], start_batch=start, kept=False)
+
+    def batches(self, data: LabelledImages) -> int:
+        """All batches: those of the attribution that it starts from, then those of all passes."""
+        return self.start_batches(data) + self.passes * self.batches_per_pass(data)
+
+    def start_batches(self, data: LabelledImages) -> int:
+        """Batches of the attribution that it starts from, if it does, all shards together."""
+        if self.start_batch is None:
+            return 0
+        return sum(-(-len(shard.own_positions(data)) // self.start_batch) for shard in self.shards())
 
     def batches_per_pass(self, data: LabelledImages) -> int:
         """Batches of one pass, all shards together."""
@@ -138,32 +149,39 @@ class Plan:
             for target in self.targets
         ]
 
-    def others_images(self, data: LabelledImages) -> list[np.ndarray]:
-        """Positions of the images of other classes that each row sees: of its opponents, where it has any.
+    def foreign_classes(self, data: LabelledImages) -> list[list[int]]:
+        """Other classes of which each row sees images, ascending: its opponents, where it has any; none, where the plan
+        shows no others.
 
         Raises
         ------
         DataError
-            If a row has none.
+            If it does, and a row has none.
         """
         if not self.others:
-            return [np.empty(0, dtype=np.int64) for _ in self.targets]
-        found = []
+            return [[] for _ in self.targets]
+        present, found = set(data.classes), []
         for target in self.targets:
-            foreign = [
-                c for c in data.classes if c not in target.members and (not target.against or c in target.against)
-            ]
+            foreign = (present & set(target.against) if target.against else present) - set(target.members)
             if not foreign:
                 raise DataError(
                     f"there are no images of other classes to tell {target.name or target.members[0]} from; give such "
                     "images, or an objective that needs none (objective='released')"
                 )
-            found.append(np.concatenate([data.of_class(c, self.limit_per_class, self.seed) for c in foreign]))
+            found.append(sorted(foreign))
         return found
+
+    def own_positions(self, data: LabelledImages) -> np.ndarray:
+        """Positions of all images of the rows' own classes, ascending."""
+        return self._positions_of(data, {c for target in self.targets for c in target.members})
 
     def positions(self, data: LabelledImages) -> np.ndarray:
         """Positions of all images of the search, ascending."""
-        return np.unique(np.concatenate(self.images(data) + self.others_images(data)))
+        shown = {c for target in self.targets for c in target.members}
+        return self._positions_of(data, shown.union(*self.foreign_classes(data)))
+
+    def _positions_of(self, data: LabelledImages, classes: Iterable[int]) -> np.ndarray:
+        return np.sort(np.concatenate([data.of_class(c, self.limit_per_class, self.seed) for c in classes]))
 
     def store(self, data: LabelledImages) -> Store | None:
         """An empty store for the plan's images, if it keeps activations."""
@@ -226,7 +244,7 @@ def make_plan(
         limit_per_class=limit_per_class,
         threads=threads or max(1, torch.get_num_threads() // workers),
         others=others,
-        start_batch=fastest_rows_per_batch(prepared, 1) if attributed else None,
+        start_batch=fastest_rows_per_batch(prepared, 1) if attributed and keep is None else None,
         keep=float(keep) if keep is not None and _is_real(keep) else keep,
     )
     if precision == "bfloat16" and prepared.dtype == torch.float64:

@@ -26,7 +26,7 @@ class Running:
 
     def __call__(self, tasks: Sequence[Task], title: str) -> list[Outcome | OutOfMemory]:
         """What each task found, or that it ran out of memory."""
-        total = sum(task.plan.passes * task.plan.batches_per_pass(self.images) for task in tasks)
+        total = sum(task.plan.batches(self.images) for task in tasks)
         with progress(title, total, self.show_progress) as advance:
             if self.engine.remote:
                 return self._elsewhere(tasks, advance)
@@ -36,13 +36,16 @@ class Running:
     def _elsewhere(self, tasks: Sequence[Task], advance: Advance) -> list[Outcome | OutOfMemory]:
         """Finished tasks are read here: the machine of a worker need not see the run folder."""
         self.worker.report = None
-        followed = Followed({task.name: task.plan.batches_per_pass(self.images) for task in tasks}, advance)
+        per_pass = {task.name: task.plan.batches_per_pass(self.images) for task in tasks}
+        starts = {task.start_name: task.plan.start_batches(self.images) for task in tasks}
+        followed = Followed(per_pass | starts, advance)
         found: dict[str, Outcome | OutOfMemory] = {}
         left = [task for task in tasks if not self.worker.finished(task)]
 
         def arrived(position: int, result: Any) -> None:
             if isinstance(result, Outcome):
                 self._keep(left[position], result)
+                followed.reached(left[position].start_name, 0, starts[left[position].start_name])
                 followed.reached(left[position].name, left[position].plan.passes)
 
         with watched(self.folder.journal if self.folder is not None else None, followed):

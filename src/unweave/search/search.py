@@ -16,8 +16,8 @@ from unweave.engine.inline import Inline
 from unweave.errors import EngineError
 from unweave.network.sites import Level, Sites
 from unweave.paths import Paths, Rows
+from unweave.runs.checkpoints import SECONDS_BETWEEN_SAVES
 from unweave.runs.folder import RunFolder
-from unweave.search.attributor import Attributor, Work
 from unweave.search.cost import Cost, estimate_cost
 from unweave.search.messages import warn_of_damage, warn_of_few_steps, warn_of_rows_without_steps
 from unweave.search.plan import Plan, make_plan
@@ -27,7 +27,7 @@ from unweave.search.running import Running
 from unweave.search.settings import Settings
 from unweave.search.start import START_QUESTION, Start
 from unweave.search.sweep import sweep_betas, sweep_plan
-from unweave.search.tasks import SECONDS_BETWEEN_SAVES, Outcome, Task, Worker
+from unweave.search.tasks import Outcome, Task, Worker, start_of
 from unweave.versions import versions
 
 
@@ -124,37 +124,26 @@ class Search(Run[Plan]):
         objective = self.settings.objective_with(1.0 if self.settings.wants_elbow else self.settings.beta)
         betas = len(set(self.settings.betas))
         cost = estimate_cost(self.prepared, self.images, self.plan, objective, sweep, betas, self.engine.workers)
-        attributor = self._attributor
-        return cost if attributor is None else replace(cost, seconds=cost.seconds + attributor.seconds)
+        if self.plan.start_batch is None:
+            return cost
+        at_once = min(self.engine.workers, len(self.plan.shards()))
+        return replace(cost, seconds=cost.seconds + start_of(self.plan, self.prepared, self.images).seconds / at_once)
 
-    @property
-    def _attributor(self) -> Attributor | None:
-        """What finds the scores to start from, where they are found by attribution."""
-        plan = self.plan
-        if plan.start_batch is None:
-            return None
-        work = Work.planned(self.prepared, len(plan.targets), plan.start_batch, plan.threads)
-        return Attributor(
-            self.prepared, self.images, plan.targets, START_QUESTION, work, plan.limit_per_class, plan.seed
-        )
-
-    def _start(self, folder: RunFolder | None) -> tuple[Start | None, dict[str, Any]]:
-        """The scores to start from, None where they are random; and how they came about, for the manifest."""
+    def _start(self) -> tuple[Start | None, dict[str, Any]]:
+        """The scores to start from, None where a task finds them; and how they come about, for the manifest."""
         if (given := self.settings.given_start) is not None:
             assert isinstance(self.settings.start, Paths)
             made_by = self.settings.start.manifest.get("method", "unknown method")
             return given, {"method": made_by, "fingerprint": given.fingerprint()}
         if self.settings.keep is not None:
             return None, {"method": "open"}
-        if (attributor := self._attributor) is None:
-            mean, deviation = self.settings.kind.start
-            return None, {"method": "random", "mean": mean, "deviation": deviation}
-        found = attributor.attributed(folder.checkpoints if folder is not None else None, self.show_progress)
-        start = Start.of_attribution(found, self.plan.targets, self.prepared.sites)
-        return start, {"method": "attribution", **START_QUESTION.record()}
+        if self.plan.start_batch is not None:
+            return None, {"method": "attribution", **START_QUESTION.record()}
+        mean, deviation = self.settings.kind.start
+        return None, {"method": "random", "mean": mean, "deviation": deviation}
 
     def _find(self, folder: RunFolder | None) -> Paths:
-        start, started_from = self._start(folder)
+        start, started_from = self._start()
         worker = Worker(
             self.network,
             self.images,
@@ -230,7 +219,8 @@ class Search(Run[Plan]):
         smaller = dict(self.plan.smaller)
         for task, lack in short:
             rows = task.plan.rows_per_batch
-            if task.name in smaller or (rows == 1 and not task.plan.kept):
+            least = rows == 1 and task.plan.start_batch in (None, 1) and not task.plan.kept
+            if task.name in smaller or least:
                 tried = "" if task.name not in smaller else ", which were half of what was tried before"
                 raise EngineError(
                     f"{task.name} ran out of memory with {rows} rows a batch of {task.plan.batch} images{tried} "
@@ -241,6 +231,7 @@ class Search(Run[Plan]):
         if self.folder is not None:  # first, because what is there was made in batches of another size
             for task, _ in short:
                 self.folder.checkpoints.remove(task.name)
+                self.folder.checkpoints.remove(task.start_name)
         self.plan = replace(self.plan, smaller=smaller)
         self._keep_plan()
         if self.folder is not None:

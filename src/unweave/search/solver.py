@@ -50,7 +50,7 @@ class Solver:
         self.scores = [self._started(site, start) for site in range(len(self.sites))]
         self.spreads = [self._initial("spread", site) for site in range(len(self.sites))] if objective.noisy else None
         self.steps = np.zeros(len(plan.targets), dtype=np.int64)
-        self.images, self.others = plan.images(data), plan.others_images(data)
+        self.images, self._foreign = plan.images(data), plan.foreign_classes(data)
         self.damaged: dict[int, str] = store.damaged if store is not None else {}
 
     def _initial(self, purpose: str, site: int) -> Tensor:
@@ -75,21 +75,26 @@ class Solver:
         batches = []
         for start in range(0, len(orders), plan.rows_per_batch):
             rows = range(start, min(start + plan.rows_per_batch, len(orders)))
+            others = {row: self._others(row) for row in rows}
             for first in range(0, max(len(orders[row]) for row in rows), plan.batch):
                 parts = [(row, orders[row][first : first + plan.batch]) for row in rows]
                 batches.append(
-                    [(row, self._with_others(row, images, first, number)) for row, images in parts if len(images)]
+                    [
+                        (row, _with_others(images, others[row], number * len(orders[row]) + first))
+                        for row, images in parts
+                        if len(images)
+                    ]
                 )
         return batches
 
-    def _with_others(self, row: int, own: np.ndarray, first: int, number: int) -> np.ndarray:
-        """A row's mini-batch with as many images of other classes, which take turns from pass to pass."""
-        foreign = self.others[row]
-        if not len(foreign):
-            return own
-        whole = order(foreign, self.plan.seed, self.plan.targets[row].key)
-        start = number * len(self.images[row]) + first
-        return np.concatenate([own, np.take(whole, range(start, start + len(own)), mode="wrap")])
+    def _others(self, row: int) -> np.ndarray:
+        """Positions of the images of other classes that a row sees, in the order in which it does. Made anew for every
+        pass: of a thousand rows together they would be a thousand times the data."""
+        if not self._foreign[row]:
+            return np.empty(0, dtype=np.int64)
+        plan = self.plan
+        foreign = [self.data.of_class(c, plan.limit_per_class, plan.seed) for c in self._foreign[row]]
+        return order(np.concatenate(foreign), plan.seed, plan.targets[row].key)
 
     def run_pass(
         self, number: int, first: int = 0, after_batch: Callable[[int, float], None] = lambda done, loss: None
@@ -361,6 +366,13 @@ class _Measuring:
     def __call__(self, position: int, value: Tensor) -> Tensor:
         self.values.append(self.tap(position, value))
         return self.values[-1]
+
+
+def _with_others(own: np.ndarray, others: np.ndarray, start: int) -> np.ndarray:
+    """A row's mini-batch with as many images of other classes, which take turns: those from `start` on."""
+    if not len(others):
+        return own
+    return np.concatenate([own, np.take(others, range(start, start + len(own)), mode="wrap")])
 
 
 def _straight_through(gate: Tensor) -> Tensor:

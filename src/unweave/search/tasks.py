@@ -16,29 +16,33 @@ from unweave.data.labelled import LabelledImages
 from unweave.errors import EngineError, RunError
 from unweave.network.sites import Level, Sites
 from unweave.network.teaching import Taught
-from unweave.runs.checkpoints import Checkpoints
+from unweave.runs.checkpoints import SECONDS_BETWEEN_SAVES, Checkpoints
+from unweave.search.attributor import Attributor, Keeping, Work
 from unweave.search.elimination import solver_of
 from unweave.search.objectives import Objective
 from unweave.search.plan import Plan, images_are_remembered
 from unweave.search.preparation import Prepared, prepare
 from unweave.search.reference import Store
 from unweave.search.solver import Solver
-from unweave.search.start import Start
+from unweave.search.start import START_QUESTION, Start
 from unweave.search.threads import torch_threads
 from unweave.versions import versions
-
-SECONDS_BETWEEN_SAVES = 300.0
-"""A pass that takes longer is saved within, so that never more than five minutes of work, or a pass, are repeated."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A shard's search, all passes. `measured`: its reconstruction error and size are wanted too, for the elbow."""
+    """A shard's search: the attribution that it starts from, if it does, and all passes. `measured`: its reconstruction
+    error and size are wanted too, for the elbow."""
 
     name: str
     objective: Objective
     plan: Plan
     measured: bool = False
+
+    @property
+    def start_name(self) -> str:
+        """What its attribution is kept as."""
+        return f"{self.name}-start"
 
 
 Saved = tuple[dict[str, Any], dict[str, np.ndarray]]
@@ -79,10 +83,11 @@ class Worker:
     seconds_between_saves: float = SECONDS_BETWEEN_SAVES
     prepared: Prepared | None = None
     start: Start | None = None
+    """The scores to start from, where they are given."""
     memory: int = 0
     """Bytes that pictures may take which are kept from pass to pass."""
     sent: tuple[bool, dict[str, str]] | None = None
-    _kept: tuple[Plan, Store | None, LabelledImages] | None = field(default=None, repr=False)
+    _kept: _Kept | None = field(default=None, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what another process makes for itself; first what it must know of operations."""
@@ -120,16 +125,17 @@ class Worker:
     def _run(self, task: Task, prepared: Prepared) -> Outcome:
         plan = task.plan
         found = self._loaded(task)
-        store, images = (None, self.images) if found is not None and found.finished else self._of(plan)
+        kept = _Kept(plan, None, self.images) if found is not None and found.finished else self._of(plan)
+        start = self._start(task, prepared, kept) if found is None else self.start
         solver = solver_of(plan)(
-            prepared.tapped, task.objective, images, plan, prepared.device, prepared.dtype, store, self.start
+            prepared.tapped, task.objective, kept.images, plan, prepared.device, prepared.dtype, kept.store, start
         )
         if found is not None:
             with _of_this_search(task):
                 solver.restore(found.arrays)
             solver.damaged.update(found.damaged)
             if found.finished:
-                self._tell(plan.passes * plan.batches_per_pass(self.images), task, plan.passes)
+                self._tell(plan.batches(self.images), task, plan.passes)
                 return _outcome(solver, found.arrays["measured"])
         self._pass_by_pass(task, solver, found or _Reached())
         measured = solver.measure() if task.measured else np.zeros((0, 2))
@@ -140,7 +146,8 @@ class Worker:
         # Tasks of a sweep share what is kept: filled before their first pass, whichever of them comes first.
         solver.refill(*((1, 0) if task.measured else (reached.passes, reached.batches)))
         if reached.passes or reached.batches:
-            self._tell(reached.passes * plan.batches_per_pass(self.images) + reached.batches, task, reached.passes)
+            done = reached.passes * plan.batches_per_pass(self.images) + reached.batches
+            self._tell(plan.start_batches(self.images) + done, task, reached.passes)
         saved_at = time.monotonic()
         for number in range(reached.passes, plan.passes):
             first = reached.batches if number == reached.passes else 0
@@ -157,18 +164,34 @@ class Worker:
                 self._save(task, solver, _Reached(number + 1, 0))
                 saved_at = time.monotonic()
 
-    def _of(self, plan: Plan) -> tuple[Store | None, LabelledImages]:
-        """The activations kept for `plan`, and its images, which may be kept, too; the last task's, where they are of
-        the same images in the same batches."""
-        if self._kept is None or self._kept[0] != plan:
+    def _of(self, plan: Plan) -> _Kept:
+        """What is kept for `plan`; the last task's, where it is of the same images in the same batches."""
+        if self._kept is None or self._kept.plan != plan:
             self._kept = None  # frees the last task's before the next are made
             images = self.images.remembering(self.memory) if images_are_remembered(plan, self.images) else self.images
-            self._kept = (plan, plan.store(self.images), images)
-        return self._kept[1:]
+            self._kept = _Kept(plan, plan.store(self.images), images)
+        return self._kept
+
+    def _start(self, task: Task, prepared: Prepared, kept: _Kept) -> Start | None:
+        """The scores that a task starts from: of its own images' attribution, those given, or none."""
+        plan = task.plan
+        if plan.start_batch is None:
+            return self.start
+        if kept.start is None:
+            keeping = Keeping(self.checkpoints, task.start_name, self.seconds_between_saves)
+            attributor = start_of(plan, prepared, kept.images)
+            found = attributor.attributed(keeping, lambda batches: self._report(batches, "attributing"))
+            kept.start = Start.of_attribution(found, plan.targets, prepared.sites)
+        else:
+            self._report(plan.start_batches(self.images), "attributing")
+        return kept.start
 
     def _tell(self, batches: int, task: Task, number: int) -> None:
+        self._report(batches, f"pass {min(number + 1, task.plan.passes)} of {task.plan.passes}")
+
+    def _report(self, batches: int, doing: str) -> None:
         if self.report is not None:
-            self.report(batches, f"pass {min(number + 1, task.plan.passes)} of {task.plan.passes}")
+            self.report(batches, doing)
 
     def _save(self, task: Task, solver: Solver, reached: _Reached, measured: np.ndarray | None = None) -> Saved | None:
         """Keep how far a task has come; what the run folder must have of it and this process cannot put there."""
@@ -197,6 +220,17 @@ class Worker:
             return _Found(int(notes["passes"]), int(notes["batches"]), arrays, damaged)
 
 
+@dataclass
+class _Kept:
+    """What tasks of one plan share: the store of activations, if they are kept, the images, which may be remembered,
+    and the scores that an attribution found."""
+
+    plan: Plan
+    store: Store | None
+    images: LabelledImages
+    start: Start | None = None
+
+
 @dataclass(frozen=True)
 class _Reached:
     """Whole passes done, and batches of the next one."""
@@ -213,6 +247,12 @@ class _Found(_Reached):
     @property
     def finished(self) -> bool:
         return "measured" in self.arrays
+
+
+def start_of(plan: Plan, prepared: Prepared, images: LabelledImages) -> Attributor:
+    """What finds the scores that `plan` starts from, where it does by attribution."""
+    work = Work.planned(prepared, len(plan.targets), plan.start_batch, plan.threads)
+    return Attributor(prepared, images, plan.targets, START_QUESTION, work, plan.limit_per_class, plan.seed)
 
 
 @contextmanager
