@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from tests.tiny import TinyPlain, TinyResidual
 from unweave.errors import CaptureError, DataError
-from unweave.network.capture import capture, evaluating_copy
+from unweave.network.capture import capture, captured_once, evaluating_copy
 from unweave.network.sites import find_sites
 
 IMAGES = torch.zeros(1, 3, 8, 8)
@@ -67,6 +67,30 @@ def test_capture_follows_later_changes_of_the_weights(plain):
     with torch.no_grad():
         plain.classifier.bias += 5
         assert torch.equal(module(images), plain(images))
+
+
+def test_within_a_block_a_network_is_captured_once_for_images_of_one_kind(plain):
+    with captured_once():
+        first = capture(plain, IMAGES)
+        with captured_once():  # as of a measure within a report
+            assert capture(plain, torch.ones(5, 3, 8, 8)) is first
+        assert capture(plain, IMAGES) is first
+        assert capture(plain, torch.zeros(1, 3, 16, 16)) is not first
+        assert capture(TinyPlain().eval(), IMAGES) is not first
+    assert capture(plain, IMAGES) is not first
+
+
+def test_captures_of_a_block_that_fails_are_not_kept(plain):
+    kept = []
+
+    @captured_once()
+    def fails():
+        kept.append(capture(plain, IMAGES))
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails()
+    assert capture(plain, IMAGES) is not kept[0]
 
 
 def test_capture_records_what_it_was_made_from(plain):

@@ -11,6 +11,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -25,6 +26,23 @@ from unweave.network.refusals import check_example, check_inputs, check_module, 
 from unweave.network.shared_copy import shared_copy, unwrapped
 
 aten = torch.ops.aten
+
+_Captures = dict[tuple[Any, ...], tuple[nn.Module, NetworkGraph]]
+_CAPTURES: ContextVar[_Captures | None] = ContextVar("_CAPTURES", default=None)
+
+
+@contextmanager
+def captured_once() -> Iterator[None]:
+    """Within the block a network is captured once for images of one kind: for several measures of a network that
+    nothing changes meanwhile. Outside nothing is kept, because a user may change a network between two calls."""
+    if _CAPTURES.get() is not None:
+        yield
+        return
+    before = _CAPTURES.set({})
+    try:
+        yield
+    finally:
+        _CAPTURES.reset(before)
 
 
 def capture(network: nn.Module, example: Tensor, logits: str | int | None = None) -> NetworkGraph:
@@ -49,6 +67,16 @@ def capture(network: nn.Module, example: Tensor, logits: str | int | None = None
     """
     check_module(network)
     check_example(example)
+    captures = _CAPTURES.get()
+    if captures is None:
+        return _captured(network, example, logits)
+    kind = (id(network), tuple(example.shape[1:]), example.dtype, logits)
+    if kind not in captures:
+        captures[kind] = network, _captured(network, example, logits)  # the network, too, so that its id stays its own
+    return captures[kind][1]
+
+
+def _captured(network: nn.Module, example: Tensor, logits: str | int | None) -> NetworkGraph:
     network = unwrapped(network)
     check_inputs(network)
     with torch.inference_mode(False), torch.no_grad():

@@ -10,6 +10,7 @@ import torch
 
 from unweave.data.digits import Digits
 from unweave.data.labelled import labelled
+from unweave.network.capture import captured_once
 from unweave.network.devices import usable_device
 from unweave.paths import Paths
 from unweave.pipeline.measures import run_measures
@@ -36,6 +37,7 @@ class Demo:
     seconds: float
 
 
+@captured_once()
 def run_demo(
     folder: str | Path, seed: int = 0, show_progress: bool | None = None, *, device: str | None = None
 ) -> Demo:

@@ -13,6 +13,7 @@ from unweave.analysis.specificity import specificity
 from unweave.analysis.states import filter_states
 from unweave.analysis.usage import usage
 from unweave.errors import PathsError, SettingError
+from unweave.network.capture import captured_once
 from unweave.paths import Paths
 from unweave.pipeline import studies
 from unweave.pipeline.exciting import measure_exciting
@@ -246,6 +247,7 @@ def check_places(folder: RunFolder) -> None:
         RunFolder(stem.parent).check_writable()
 
 
+@captured_once()
 def run_measures(names: Sequence[str], subject: Subject, folder: RunFolder) -> list[Measured]:
     """Compute the measures called `names` and keep their tables and figures in `folder`."""
     check_measures(names)

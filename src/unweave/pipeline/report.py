@@ -18,6 +18,7 @@ from unweave.analysis.stability import stability
 from unweave.data.labelled import Data, LabelledImages, labelled
 from unweave.errors import SettingError
 from unweave.files import write_text
+from unweave.network.capture import captured_once
 from unweave.network.shared_copy import unwrapped
 from unweave.paths import Paths
 from unweave.pipeline.groups import Groups
@@ -110,6 +111,7 @@ def report(
     return write_text(target, render(gather(paths, measuring, against)))
 
 
+@captured_once()
 def gather(paths: Paths, measuring: Measuring, against: Sequence[Paths]) -> Any:
     """All measures of a report, as `unweave.views.report.content.Content`."""
     from unweave.views.report.content import Content

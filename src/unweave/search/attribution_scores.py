@@ -79,24 +79,21 @@ def attribution_scores(
     """
     sites = prepared.tapped.sites
     count = sum(site.channels for site in sites)
-    totals = torch.zeros(len(targets), len(images), count, device=images.device, dtype=prepared.dtype)
     points = question.points()
     # Where an image counts for one row alone, as for its own class, one backward pass serves all rows.
     alone = bool((shows.sum(0) <= 1).all())
+    parts = 1 if alone else len(targets)
+    totals = torch.zeros(parts, len(images), count, device=images.device, dtype=prepared.dtype)
     for point in points:
         gates = torch.full((len(images), count), point, device=images.device, dtype=prepared.dtype, requires_grad=True)
         scores = prepared.tapped(images, Multiplier(sites, by_site(gates, sites))).to(prepared.dtype)
-        answers = torch.stack([question.answer(target, scores) for target in targets]) * shows
-        if alone:
-            (gradient,) = torch.autograd.grad(answers.sum(), gates)
-            totals += gradient / len(points) * shows[:, :, None]
-            continue
-        for row in range(len(targets)):
-            last = row + 1 == len(targets)
-            (gradient,) = torch.autograd.grad(answers[row].sum(), gates, retain_graph=not last)
-            totals[row] += gradient / len(points)
+        answers = [question.answer(target, scores[own]).sum() for target, own in zip(targets, shows, strict=True)]
+        for part, answer in enumerate([torch.stack(answers).sum()] if alone else answers):
+            (gradient,) = torch.autograd.grad(answer, gates, retain_graph=part + 1 < parts)
+            totals[part] += gradient / len(points)
     if not torch.isfinite(totals.sum()):
         untouched = observe(prepared.tapped, images)
         check_finite(untouched.activations, untouched.scores, sites)
         raise NumericError("the gradient along the gates is NaN or infinite; is an operation not smooth near 0?")
-    return (totals if question.signed else totals.abs()).sum(1)
+    found = totals if question.signed else totals.abs()
+    return shows.to(found.dtype) @ found[0] if alone else found.sum(1)
