@@ -42,7 +42,6 @@ PUBLIC = {
 }
 GIVEN = {
     "resnet20": (17, "conv1", "layer3.2.conv2"),
-    "resnet56": (53, "conv1", "layer3.8.conv2"),
     "densenet40": (37, "conv0", "block3.11.conv"),
     "squeezenet": (24, "features.0", "classifier.1"),
 }

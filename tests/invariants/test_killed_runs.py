@@ -59,17 +59,3 @@ def test_killed_inside_writes_it_ends_with_the_same_bytes(search, whole, tmp_pat
     # inside the record's, then the second pass's, then, when all passes after the first are there, the result's
     in_the_result = len(whole[1]) - 1
     check_goes_on(search, whole, tmp_path / "run", [Moment(writes=0), Moment(writes=2), Moment(writes=in_the_result)])
-
-
-@pytest.mark.timeout(600)
-def test_a_real_network_killed_inside_a_write_ends_with_the_same_bytes(real_data, tmp_path, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    network, images = real_data / "models" / "networks.py", real_data / "data" / "cifar10"
-    few = ("--limit-per-class", "5", "--passes", "2", "--beta", "0.1", "--preprocess", "imagenet")
-    search = KillableSearch((f"{network}:resnet20", f"cifar10:{images}", *few))
-    search.run(tmp_path / "whole")
-    search.kill(tmp_path / "run", Moment(writes=2), 0.0)  # the second pass's
-    assert not RunFolder(tmp_path / "run").finished
-    search.run(tmp_path / "run")
-    found, expected = (RunFolder(tmp_path / name).paths_file.read_bytes() for name in ("run", "whole"))
-    assert found == expected
