@@ -190,6 +190,7 @@ def main() -> None:
             "speed": speed(),
             "memory": memory(),
             "thousand rows": imagenet_pages.rows(results("thousand_rows.json"), results("thousand_rows_memory.json")),
+            "scaling": imagenet_pages.scaling(results("ray_scaling.json")),
             "loading": imagenet_pages.loading(results("loading.json")),
             "curve": decoupling_tables.curve(results("decoupled_curve_resnet20.json")),
             "sparse": decoupling_tables.sparse(results("sparse-*.json")),
