@@ -30,13 +30,13 @@ def rows(found: Sequence[dict[str, Any]], memory: Sequence[dict[str, Any]]) -> l
         + " / ".join(f"{value:.1f}" for value in job["hours_eight_h200_computed"].values())
         + " hours |",
     ]
-    for s in (search for one in memory for search in one["searches"]):
-        lines.append(
-            f"| memory of a search of {s['rows']} rows, `{s['objective']}` ({s['channels']} channels; score tables "
-            f"{s['score_table_megabytes']:.0f} MB): before, peak | measured, {s['images']} images | "
-            f"{s['megabytes_before']:.0f}, {s['peak_megabytes']:.0f} MB; {s['seconds']:.0f} s |"
-        )
-    return lines
+    searches = [search for one in memory for search in one["searches"]]
+    return lines + [
+        f"| memory of a search of {s['rows']} rows, `{s['objective']}` ({s['channels']} channels; score tables "
+        f"{s['score_table_megabytes']:.0f} MB): before, peak | measured, {s['images']} images | "
+        f"{s['megabytes_before']:.0f}, {s['peak_megabytes']:.0f} MB; {s['seconds']:.0f} s |"
+        for s in searches
+    ]
 
 
 def scaling(found: Sequence[dict[str, Any]]) -> list[str]:
@@ -47,8 +47,8 @@ def scaling(found: Sequence[dict[str, Any]]) -> list[str]:
     settings, tasks, schedule = one["settings"], one["task_seconds"], one["schedule"]
     lines = [
         f"ResNet-20, ten classes in shards of one, {settings['limit_per_class']} images a class, {settings['passes']} "
-        f"passes, one thread a worker: {one['seconds']['1']:.0f} s with one worker, {one['seconds']['2']:.0f} s with two "
-        f"(medians of {settings['repeats']}): **{one['speedup']:.2f} times** as fast. A class took "
+        f"passes, one thread a worker: {one['seconds']['1']:.0f} s with one worker, {one['seconds']['2']:.0f} s with "
+        f"two (medians of {settings['repeats']}): **{one['speedup']:.2f} times** as fast. A class took "
         f"{tasks['least']:.1f} to {tasks['most']:.1f} s (median {tasks['median']:.1f}).",
         "",
         f"Simulated from these times: {schedule['classes']} classes on {schedule['workers']} workers, share of the "
