@@ -167,7 +167,11 @@ def study_method(study: Study, method: str, seeds: list[int], deep_seeds: int) -
         "network": study.name,
         "method": method,
         "objective": first.manifest.get("objective"),
-        "settings": {"passes": study.passes, "rate": study.rate, "search_images_per_class": study.limit},
+        "settings": {
+            "passes": study.passes,
+            "rate": first.manifest.get("settings", {}).get("rate", study.rate),
+            "search_images_per_class": study.limit,
+        },
         "steps_per_class": max(first.manifest.get("steps", [0])) or None,
         "seeds": seeds,
         "measured_on": tables[seeds[0]]["accuracy"].title,
@@ -246,7 +250,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--limit", type=int, help="search images a class; default 500, of Imagenette 50")
     parser.add_argument("--passes", type=int, default=20)
-    parser.add_argument("--rate", type=float, default=0.1)
+    parser.add_argument("--rate", type=float, default=0.1, help="of all searches but selective's, which has its own")
     parser.add_argument("--beta", default="0.1", help="of released and variational: a number, or elbow")
     parser.add_argument(
         "--deep-seeds", type=int, default=99, help="how many seeds get ablation, keep curve, mosaics, JPEG images"

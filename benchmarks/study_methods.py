@@ -63,7 +63,7 @@ class Study:
 
     def disentangle(self, method: str, seed: int, objective: str, **settings: Any) -> Paths:
         folder = self.folder(method, seed)
-        shard = {} if objective == "selective" else {"classes_per_shard": self.classes_per_shard}
+        own = {} if objective == "selective" else {"classes_per_shard": self.classes_per_shard, "rate": self.rate}
         return timed(
             folder,
             lambda: uw.disentangle(
@@ -72,10 +72,9 @@ class Study:
                 objective=objective,
                 limit_per_class=self.limit,
                 passes=self.passes,
-                rate=self.rate,
                 seed=seed,
                 run=folder.root,
-                **shard,
+                **own,
                 **settings,
             ),
         )
