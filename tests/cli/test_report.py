@@ -23,7 +23,12 @@ def searched(unweave, user_file, tmp_path):
 
 def test_a_report_of_two_seeds_is_written_into_the_run(unweave, searched):
     run, other = searched(0), searched(1)
-    ran = unweave("report", run, "--against", other, "--mosaics", "8", "--json")
+    typed = ("report", run, "--against", other, "--mosaics", "8")
+    beforehand = json.loads(unweave(*typed, "--dry-run", "--json").out)
+    assert (beforehand["rows"], beforehand["images"]) == (10, 449)
+    assert beforehand["seconds"] > 0
+    assert not (run / "report.html").exists()
+    ran = unweave(*typed, "--json")
     assert ran.status == 0, ran.err
     said = json.loads(ran.out)
     text = (run / "report.html").read_text()
@@ -50,15 +55,22 @@ def test_the_seed_of_the_measures_is_the_run_s_unless_given(searched, undrawn):
     assert "seed of the measures</dt><dd>5<" in report(run, seed=5, **options).read_text()
 
 
-def test_what_was_searched_on_and_groups_are_on_the_page(unweave, searched, tmp_path, undrawn):
+def test_what_was_searched_on_groups_and_a_hierarchy_are_on_the_page(unweave, searched, tmp_path, monkeypatch):
+    monkeypatch.setattr("unweave.views.report.render.figure_address", lambda figure: figure.get_supxlabel())
     run = searched(0)
     (tmp_path / "g.csv").write_text("0,even\n2,even\n1,odd\n3,odd\n")
-    ran = unweave("report", run, "--mosaics", "0", "--others", "2", "--groups", tmp_path / "g.csv")
+    (tmp_path / "tree").write_text("number even\nnumber odd\neven 0\neven 2\nodd 1\nodd 3\n")
+    options = ("--groups", tmp_path / "g.csv", "--hierarchy", tmp_path / "tree")
+    ran = unweave("report", run, "--mosaics", "0", "--others", "2", *options)
     assert ran.status == 0, ran.err
     page = (run / "report.html").read_text()
     assert "searched on</dt><dd>40 images of 10 classes" in page
     assert "objective</dt><dd>variational, beta 0.1" in page
     assert "begun from</dt><dd>random, deviation 1, mean 0" in page
-    (tmp_path / "g.csv").write_text("nobody,even\n")
-    ran = unweave("report", run, "--groups", tmp_path / "g.csv")
-    assert (ran.status, ran.err.count("\n")) == (2, 1)
+    words = " ".join(page.split())
+    assert "groups that were given; the tree finds them with an adjusted Rand index of" in words
+    assert "the hierarchy that was given set classes apart: correlation" in words
+    for option, content in (("--groups", "nobody,even\n"), ("--hierarchy", "thing animal\n")):
+        (tmp_path / "wrong").write_text(content)
+        ran = unweave("report", run, option, tmp_path / "wrong")
+        assert (ran.status, ran.err.count("\n")) == (2, 1)
