@@ -173,6 +173,7 @@ def test_work_whose_workers_die_again_and_again_is_one_line(engine, monkeypatch)
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.timeout(540)  # the first search here: on a busy machine workers import torch for minutes
 @pytest.mark.parametrize("url", [False, True], ids=["a path", "a URL"])
 def test_the_command_gives_the_bytes_of_inline_and_workers_save_in_its_folder(
     engine, typed_inline, tmp_path, monkeypatch, url
