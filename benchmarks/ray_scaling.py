@@ -9,9 +9,11 @@ turns. `seconds` are of whole searches; `task_seconds` of each task, from the se
 each search is left out: the worker prepares the network in it).
 
 The schedule: 1,000 classes in shards of one to twenty, the time of a class drawn from the measured ones. A free worker
-takes the next shard: in order, or the longest of those that are left (which knows the times beforehand, and so is what
-could be gained at most). `utilisation` is the share of 100 workers' time that is work; `bound` the shortest makespan
-there could be. Not in it: what sending takes, and machines of different speed.
+takes the next shard: in order, or the longest of those that are left, which needs times that nobody knows beforehand
+and shows what a better order could gain; it is not always the best. `bound`: no schedule ends sooner, because the work
+is shared by 100 workers at most and no shard is divided; the best one may end later. `utilisation` is the share of 100
+workers' time, until the last is done, that is work. Not in it: what sending takes, the network that every worker
+prepares first, and machines of different speed.
 """
 
 from __future__ import annotations
@@ -83,7 +85,8 @@ def makespan(times: Sequence[float], workers: int, *, longest_first: bool) -> fl
 
 
 def schedule(class_seconds: Sequence[float], shard: int, seed: int) -> dict[str, float]:
-    """1,000 classes, in shards of so many, on 100 workers."""
+    """Seconds until 1,000 classes, in shards of so many and with times drawn by `seed`, are done on 100 workers, by
+    order; no schedule could do it in less than `bound`."""
     drawn = np.random.default_rng(seed).choice(np.asarray(class_seconds), CLASSES)
     times = [float(drawn[first : first + shard].sum()) for first in range(0, CLASSES, shard)]
     in_order, longest = (makespan(times, WORKERS, longest_first=first) for first in (False, True))

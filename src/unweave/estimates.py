@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 
-class Estimate:
+class Estimate(ABC):
     """What a dataclass of counts, expected `seconds` and bytes can say of itself; `words` says the counts."""
 
     seconds: float
@@ -24,9 +25,9 @@ class Estimate:
         """Plain values."""
         return asdict(self)  # type: ignore[call-overload, no-any-return]
 
+    @abstractmethod
     def words(self) -> str:
         """Counts, time and bytes, for a person."""
-        raise NotImplementedError
 
     def __str__(self) -> str:
         return "nothing is left to do" if self == self.nothing() else self.words()

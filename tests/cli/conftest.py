@@ -80,13 +80,14 @@ def user_file(tmp_path):
     return file
 
 
-def finished(place, *arguments):
-    """A place with the user's file and `run`, the folder of the command that is given; `{file}` stands for the file."""
+def finished(place, *arguments, out=None):
+    """A place with the user's file and `run`, the folder of the command that is given (or `out`); `{file}` stands for
+    the file."""
     file = place / "mine.py"
     file.write_text(USER_FILE)
     typed = [str(argument).format(file=file) for argument in arguments]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["unweave", *typed, "--out", str(place / "run")])
+        patch.setattr(sys, "argv", ["unweave", *typed, "--out", str(out or place / "run")])
         with pytest.raises(SystemExit) as stopped:
             main.run()
     assert not stopped.value.code, f"{typed} ended with status {stopped.value.code}"

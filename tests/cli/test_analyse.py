@@ -141,6 +141,24 @@ def test_every_measure_of_classes_leaves_its_tables_and_figures(unweave, run, tm
     assert "x" * 300 in found["tables"]["accuracy"]["columns"]["name"]
 
 
+def test_clusters_are_compared_with_a_hierarchy(unweave, run, tmp_path):
+    network, example = _network(run), torch.zeros(2, *SHAPE)
+    sites, even = find_sites(network, example), torch.arange(4) % 2 == 0
+    # Even rows have the first channels, odd rows the others: within a kind the tree joins at 0, the kinds at 1.
+    masks = {site.name: (torch.arange(site.channels) < 3) == even[:, None] for site in sites}
+    manifest = Paths.from_masks(masks, network, example).manifest
+    rows = Rows.of_classes(range(4), ["n0", "n1", "n2", "n3"])
+    Paths(masks, rows, sites, manifest).save(RunFolder(run).paths_file)
+    tree = tmp_path / "is_a.txt"
+    tree.write_text("number even\nnumber odd\neven n0\nodd n1\neven n2\nodd n3\n")
+    ran = unweave("analyse", run, "--measure", "clusters", "--hierarchy", tree, "--json")
+    assert ran.status == 0, ran.err
+    found = json.loads(ran.out)["tables"]["cluster_agreement"]["columns"]
+    agreement = dict(zip(found["measure"], found["value"], strict=True))
+    assert agreement["hierarchy and tree, cophenetic correlation"] == pytest.approx(1)
+    assert agreement["hierarchy and similarity, correlation"] == pytest.approx(1)
+
+
 def test_images_that_excite_the_channels_of_a_row_are_shown(unweave, run):
     folder = _run_of_five(run)
     paths = Paths.load(RunFolder(folder).paths_file)
@@ -179,6 +197,8 @@ def test_mosaics_are_pictured_by_their_number(unweave, run):
         (("usage", "--site", "s"), "--site is for --measure exciting"),
         (("usage", "--channels", "3"), "--channels is for --measure exciting"),
         (("usage", "--mosaic", "0"), "--mosaic is for --measure feature_maps, which is not measured here"),
+        (("usage", "--hierarchy", "tree"), "--hierarchy is for --measure clusters, which is not measured here"),
+        (("clusters", "--hierarchy", "nowhere"), "nowhere cannot be read (No such file or directory)"),
         (("usage", "--groups", "cifar10"), "--groups is for --measure clusters, which is not measured here"),
         (("exciting",), "exciting shows what excites the channels of a row: name it with --row NAME"),
         (("exciting", "--row", "nine"), "no row 'nine'; closest: "),

@@ -4,26 +4,31 @@ import json
 
 import pytest
 
+from tests.cli.conftest import copied, finished
+from unweave.pipeline.report import report
+
 SEARCH = ("--objective", "variational", "--beta", "0.1", "--passes", "2", "--limit-per-class", "4")
 
 
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """Finished searches with seeds 0 and 1."""
+    typed = ("disentangle", "{file}:network", "{file}:images", "--validation", "digits", *SEARCH)
+    return [finished(tmp_path_factory.mktemp("searched"), *typed, "--seed", seed) for seed in (0, 1)]
+
+
 @pytest.fixture
-def searched(unweave, user_file, tmp_path):
-    """Finished searches, by seed."""
-
-    def search(seed):
-        folder = tmp_path / f"run{seed}"
-        inputs = (f"{user_file}:network", f"{user_file}:images", "--validation", "digits")
-        ran = unweave("disentangle", *inputs, "--out", folder, "--seed", seed, *SEARCH)
-        assert ran.status == 0, ran.err
-        return folder
-
-    return search
+def run(searched, user_file, tmp_path):
+    return copied(searched[0], tmp_path)
 
 
-def test_a_report_of_two_seeds_is_written_into_the_run(unweave, searched):
-    run, other = searched(0), searched(1)
-    ran = unweave("report", run, "--against", other, "--mosaics", "8", "--json")
+def test_a_report_of_two_seeds_is_written_into_the_run(unweave, searched, run, undrawn):
+    typed = ("report", run, "--against", searched[1] / "run", "--mosaics", "8")
+    beforehand = json.loads(unweave(*typed, "--dry-run", "--json").out)
+    assert (beforehand["rows"], beforehand["images"]) == (10, 449)
+    assert beforehand["seconds"] > 0
+    assert not (run / "report.html").exists()
+    ran = unweave(*typed, "--json")
     assert ran.status == 0, ran.err
     said = json.loads(ran.out)
     text = (run / "report.html").read_text()
@@ -41,24 +46,31 @@ def test_without_images_it_is_refused_in_one_line(unweave, user_file, tmp_path):
     assert not (tmp_path / "run" / "report.html").exists()
 
 
-def test_the_seed_of_the_measures_is_the_run_s_unless_given(searched, undrawn):
-    from unweave.pipeline.report import report
+def test_the_seed_of_the_measures_is_the_run_s_unless_given(searched, monkeypatch):
+    used = []
+    monkeypatch.setattr("unweave.pipeline.report.gather", lambda paths, measuring, against: used.append(measuring.seed))
+    monkeypatch.setattr("unweave.views.report.render.render", lambda content: "")
+    report(searched[1] / "run")
+    report(searched[1] / "run", seed=5)
+    assert used == [1, 5]
 
-    run = searched(3)
-    options = {"mosaics": 0, "others": 2, "show_progress": False}
-    assert "seed of the measures</dt><dd>3<" in report(run, **options).read_text()
-    assert "seed of the measures</dt><dd>5<" in report(run, seed=5, **options).read_text()
 
-
-def test_what_was_searched_on_and_groups_are_on_the_page(unweave, searched, tmp_path, undrawn):
-    run = searched(0)
+def test_what_was_searched_on_groups_and_a_hierarchy_are_on_the_page(unweave, run, tmp_path, monkeypatch):
+    monkeypatch.setattr("unweave.views.report.render.figure_address", lambda figure: figure.get_supxlabel())
     (tmp_path / "g.csv").write_text("0,even\n2,even\n1,odd\n3,odd\n")
-    ran = unweave("report", run, "--mosaics", "0", "--others", "2", "--groups", tmp_path / "g.csv")
+    (tmp_path / "tree").write_text("number even\nnumber odd\neven 0\neven 2\nodd 1\nodd 3\n")
+    options = ("--groups", tmp_path / "g.csv", "--hierarchy", tmp_path / "tree")
+    ran = unweave("report", run, "--mosaics", "0", "--others", "2", *options)
     assert ran.status == 0, ran.err
     page = (run / "report.html").read_text()
     assert "searched on</dt><dd>40 images of 10 classes" in page
     assert "objective</dt><dd>variational, beta 0.1" in page
     assert "begun from</dt><dd>random, deviation 1, mean 0" in page
-    (tmp_path / "g.csv").write_text("nobody,even\n")
-    ran = unweave("report", run, "--groups", tmp_path / "g.csv")
-    assert (ran.status, ran.err.count("\n")) == (2, 1)
+    assert "seed of the measures</dt><dd>0<" in page
+    words = " ".join(page.split())
+    assert "groups that were given; the tree finds them with an adjusted Rand index of" in words
+    assert "the hierarchy that was given set classes apart: correlation" in words
+    for option, content in (("--groups", "nobody,even\n"), ("--hierarchy", "thing animal\n")):
+        (tmp_path / "wrong").write_text(content)
+        ran = unweave("report", run, option, tmp_path / "wrong")
+        assert (ran.status, ran.err.count("\n")) == (2, 1)

@@ -10,23 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from unweave.engine import OutOfMemory
+from tests.engine.elsewhere import (
+    check_a_class_of_a_user_s_own_file_is_sent,
+    check_an_error_of_ours_comes_back_as_itself,
+    check_results_come_in_order,
+    wait_until,
+)
 from unweave.engine.processes import Processes
-from unweave.errors import DataError, EngineError
-from unweave.zoo.user_file import function_in_file
-
-USERS = """
-class Twice:
-    def __init__(self, start):
-        self.start = start
-
-    def __call__(self, task):
-        return Twice(self.start + 2 * task)
-
-
-def make():
-    return Twice(100)
-"""
+from unweave.errors import EngineError
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,25 +29,11 @@ def _no_worker_stays():
 
 
 def test_results_come_in_the_tasks_order_from_other_processes(tmp_path):
-    here = os.getpid()
-
-    def work(task):  # a closure: it cannot be imported by name
-        if task == 0:
-            limit = time.monotonic() + 60
-            while not (tmp_path / "last").exists() and time.monotonic() < limit:
-                time.sleep(0.01)
-        if task == 3:
-            (tmp_path / "last").touch()
-        return task, os.getpid() != here
-
-    assert list(Processes(2).run(work, [0, 1, 2, 3])) == [(task, True) for task in range(4)]
+    assert check_results_come_in_order(Processes(2), tmp_path) == [0, 1, 2, 3]
 
 
 def test_a_class_of_a_user_s_own_file_is_sent_and_comes_back(tmp_path):
-    (tmp_path / "mine.py").write_text(USERS)
-    work = function_in_file(f"{tmp_path / 'mine.py'}:make")()
-    assert type(work).__module__.startswith("_user_")
-    assert [one.start for one in Processes(2).run(work, [1, 5])] == [102, 110]
+    check_a_class_of_a_user_s_own_file_is_sent(Processes(2), tmp_path)
 
 
 def test_work_is_unpickled_once_by_a_worker(tmp_path):
@@ -75,22 +52,7 @@ def test_work_is_unpickled_once_by_a_worker(tmp_path):
 
 
 def test_an_error_of_ours_comes_back_as_itself():
-    def work(task):
-        raise DataError(f"image {task} is damaged")
-
-    with pytest.raises(DataError, match=r"^image 7 is damaged$"):
-        list(Processes(2).run(work, [7, 7]))
-
-
-def test_a_task_without_enough_memory_does_not_cost_the_others():
-    def work(task):
-        if task == 1:
-            raise MemoryError("planted")
-        return task
-
-    arrived = []
-    results = list(Processes(2).run(work, [0, 1, 2], lambda position, result: arrived.append(position)))
-    assert (results, arrived) == ([0, OutOfMemory("planted"), 2], [0, 1, 2])
+    check_an_error_of_ours_comes_back_as_itself(Processes(2))
 
 
 @pytest.mark.parametrize(("workers", "tasks"), [(1, [1, 2]), (2, [1]), (2, [])])
@@ -139,14 +101,6 @@ def alive(worker):
         return Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def wait_until(condition, seconds=120):
-    """Wait for a condition, but not for ever."""
-    limit = time.monotonic() + seconds
-    while not condition() and time.monotonic() < limit:
-        time.sleep(0.05)
-    return condition()
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes where Linux lists them")

@@ -12,30 +12,40 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
+from tests.cli.conftest import finished
+from tests.engine.elsewhere import (
+    check_a_class_of_a_user_s_own_file_is_sent,
+    check_an_error_of_ours_comes_back_as_itself,
+    check_results_come_in_order,
+    wait_until,
+)
 from tests.search.interrupted import SETTINGS
 from tests.search.problems import small_problem
-from unweave.engine import Needs, OutOfMemory, ray_cluster
-from unweave.engine.ray_cluster import RayCluster
+from unweave.engine import Needs, ray_cluster
+from unweave.engine.ray_cluster import RayCluster, _result
 from unweave.engine.ray_connection import LOOPBACK, QUIET, environment
-from unweave.errors import DataError, EngineError
+from unweave.errors import EngineError
 from unweave.runs.folder import RunFolder
 from unweave.search.disentangle import disentangle
-from unweave.zoo.user_file import function_in_file
 
 pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="needs Ray: pip install 'unweave[ray]'")
 
 SHARDS = {**SETTINGS, "classes": [0, 1, 2], "classes_per_shard": 2, "threads": 1, "keep_activations": False}
-NEVER = "never"
+TYPED = (
+    *("disentangle", "{file}:network", "{file}:images", "--objective", "variational", "--beta", "0.1"),
+    *("--passes", "2", "--limit-per-class", "2", "--classes", "0,1,2"),
+    *("--classes-per-shard", "2", "--threads", "1", "--no-keep-activations"),
+)
 
 
 class Troubled(Dataset):
-    """The small problem's images. Reading one in the second pass of the second shard makes `trouble` once, in a worker;
-    `slow` takes time over all until a file says that it is enough."""
+    """The small problem's images. Reading one in the second pass of the second shard kills the worker that does, once,
+    if it is `deadly`; a `slow` one takes time over all until a file says that it is enough."""
 
-    def __init__(self, folder, trouble, slow=False):
+    def __init__(self, folder, deadly=False, slow=False):
         _, data = small_problem(torch.float32)
         self.images, self.targets = data.tensors[0], data.tensors[1].tolist()
-        self.folder, self.trouble, self.slow, self.made_by = Path(folder), trouble, slow, os.getpid()
+        self.folder, self.deadly, self.slow, self.made_by = Path(folder), deadly, slow, os.getpid()
 
     def __len__(self):
         return len(self.targets)
@@ -49,12 +59,9 @@ class Troubled(Dataset):
         if self.slow and not (self.folder / "enough").exists():
             time.sleep(0.05)
         there, done = self.folder / "run" / "shards" / "search-0001.safetensors", self.folder / "trouble"
-        if self.trouble == NEVER or done.exists() or not there.exists():
-            return
-        done.touch()
-        if self.trouble == "killed":
+        if self.deadly and there.exists() and not done.exists():
+            done.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        raise MemoryError("planted")
 
 
 @pytest.fixture(scope="module")
@@ -99,70 +106,44 @@ def engine(cluster):
 def whole(tmp_path_factory):
     """The bytes of the search in this process."""
     place = tmp_path_factory.mktemp("inline")
-    return searched(place, NEVER, "inline")
+    return searched(place, "inline")
 
 
-def searched(place, trouble, engine, address=None, slow=False):
+@pytest.fixture(scope="module")
+def typed_inline(tmp_path_factory):
+    """The bytes that the command gives in this process."""
+    return (finished(tmp_path_factory.mktemp("typed"), *TYPED) / "run" / "paths.safetensors").read_bytes()
+
+
+def searched(place, engine, address=None, **troubles):
     network, _ = small_problem(torch.float32)
     workers = None if engine == "inline" else 2
-    run, images = place / "run", Troubled(place, trouble, slow)
+    run, images = place / "run", Troubled(place, **troubles)
     disentangle(network, images, run=run, engine=engine, workers=workers, address=address, **SHARDS)
     return RunFolder(run).paths_file.read_bytes()
 
 
-def saves(folder):
-    """Of the second shard: the passes after which it was saved."""
-    events = RunFolder(folder / "run").journal.read()
-    return [e["passes"] for e in events if e["event"] == "saved" and e["task"] == "search-0001"]
+def saves(folder, shard="search-0001"):
+    """The passes after which a shard was saved."""
+    events = RunFolder(folder).journal.read()
+    return [e["passes"] for e in events if e["event"] == "saved" and e["task"] == shard]
 
 
-def wait_until(condition, seconds=120):
-    """Wait for a condition, but not for ever."""
-    limit = time.monotonic() + seconds
-    while not condition() and time.monotonic() < limit:
-        time.sleep(0.05)
+def planned_smaller(place):
+    return json.loads((place / "run" / "run.json").read_text())["plan"]["smaller"]
 
 
 def test_results_come_in_the_tasks_order_from_other_processes(engine, tmp_path):
-    here, arrived = os.getpid(), []
-
-    def work(task):  # a closure: it cannot be imported by name
-        if task == 0:
-            limit = time.monotonic() + 60
-            while not (tmp_path / "second").exists() and time.monotonic() < limit:
-                time.sleep(0.01)
-        if task == 1:
-            (tmp_path / "second").touch()
-        if task == 2:
-            raise MemoryError("planted")
-        return task, os.getpid() != here
-
-    found = list(engine.run(work, [0, 1, 2, 3], lambda position, result: arrived.append(position)))
-    assert found == [(0, True), (1, True), OutOfMemory("planted"), (3, True)]
-    assert sorted(arrived) == [0, 1, 2, 3]
+    arrived = check_results_come_in_order(engine, tmp_path)
     assert arrived.index(1) < arrived.index(0)
 
 
 def test_a_class_of_a_user_s_own_file_is_sent_and_comes_back(engine, tmp_path):
-    (tmp_path / "mine.py").write_text(
-        "class Twice:\n"
-        "    def __init__(self, start):\n"
-        "        self.start = start\n"
-        "    def __call__(self, task):\n"
-        "        return Twice(self.start + 2 * task)\n"
-        "def make():\n"
-        "    return Twice(100)\n"
-    )
-    work = function_in_file(f"{tmp_path / 'mine.py'}:make")()
-    assert [one.start for one in engine.run(work, [1, 5])] == [102, 110]
+    check_a_class_of_a_user_s_own_file_is_sent(engine, tmp_path)
 
 
 def test_an_error_of_ours_comes_back_as_itself(engine):
-    def work(task):
-        raise DataError(f"image {task} is damaged")
-
-    with pytest.raises(DataError, match=r"^image 7 is damaged$"):
-        list(engine.run(work, [7, 7]))
+    check_an_error_of_ours_comes_back_as_itself(engine)
 
 
 def test_a_task_takes_what_it_needs_of_a_node(engine):
@@ -188,6 +169,48 @@ def test_work_whose_workers_die_again_and_again_is_one_line(engine, monkeypatch)
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.timeout(540)  # the first search here: on a busy machine workers import torch for minutes
+@pytest.mark.parametrize("url", [False, True], ids=["a path", "a URL"])
+def test_the_command_gives_the_bytes_of_inline_and_workers_save_in_its_folder(
+    engine, typed_inline, tmp_path, monkeypatch, url
+):
+    results = []
+    monkeypatch.setattr(ray_cluster, "_result", lambda *one: results.append(_result(*one)) or results[-1])
+    out = (tmp_path / "run").as_uri() if url else tmp_path / "run"
+    finished(tmp_path, *TYPED, "--engine", "ray", "--workers", "2", out=out)
+    assert len(results) == 2
+    assert RunFolder(out).paths_file.read_bytes() == typed_inline
+    assert saves(out) == [1, 2]  # only the last would be, if it came back with the result
+
+
+def test_a_worker_with_other_versions_is_refused(engine, tmp_path, monkeypatch):
+    monkeypatch.setitem(SHARDS, "classes", [0])
+    monkeypatch.setattr("unweave.search.tasks.versions", lambda: {"unweave": "0.0"})
+    with pytest.raises(EngineError, match=r"^a worker has .*, this process unweave 0\.0; install the same") as caught:
+        searched(tmp_path, "ray", engine.address)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_worker_that_ray_ends_for_want_of_memory_is_followed_by_one_with_a_smaller_batch(
+    engine, tmp_path, monkeypatch
+):
+    import ray
+
+    get, short = ray.get, [ray.exceptions.OutOfMemoryError("the node has none left")]
+
+    def got(reference):
+        if short:
+            raise short.pop()
+        return get(reference)
+
+    monkeypatch.setattr(ray, "get", got)
+    monkeypatch.setitem(SHARDS, "classes", [0, 1])
+    monkeypatch.setitem(SHARDS, "rows_per_batch", 2)
+    searched(tmp_path, "ray", engine.address)
+    assert planned_smaller(tmp_path) == {"search-0000": 1}
+    assert saves(tmp_path / "run", "search-0000") == [1, 2, 3, 1, 2, 3]
+
+
 def _crowded():
     """Whether Ray's own time limits, which cannot be set, would decide what is tested."""
     return os.getloadavg()[0] > 2 * (os.cpu_count() or 1)
@@ -197,25 +220,16 @@ def _crowded():
 def test_a_shard_whose_worker_is_killed_goes_on_where_it_was_saved(engine, whole, tmp_path):
     if _crowded():
         pytest.skip("the machine is too busy for Ray to find out in time that a worker died")
-    assert searched(tmp_path, "killed", "ray", engine.address) == whole
+    assert searched(tmp_path, "ray", engine.address, deadly=True) == whole
     assert (tmp_path / "trouble").exists()
-    assert saves(tmp_path) == [1, 2, 3]  # none was made twice
-
-
-def test_a_shard_that_runs_out_of_memory_is_searched_anew_with_a_smaller_batch(engine, tmp_path, monkeypatch):
-    monkeypatch.setitem(SHARDS, "classes", [0, 1, 2, 3])
-    monkeypatch.setitem(SHARDS, "rows_per_batch", 2)
-    with pytest.warns(UserWarning, match="classifies no search image of 1 classes"):
-        searched(tmp_path, "memory", "ray", engine.address)
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["plan"]["smaller"] == {"search-0001": 1}
-    assert saves(tmp_path) == [1, 1, 2, 3]
+    assert saves(tmp_path / "run") == [1, 2, 3]  # none was made twice
 
 
 def test_a_search_one_of_whose_nodes_is_killed_has_the_same_bytes(engine, cluster, whole, tmp_path, capfd):
     import ray
 
     def kill():
-        wait_until(lambda: saves(tmp_path))
+        wait_until(lambda: saves(tmp_path / "run"))
         cluster.remove_node(cluster.second, allow_graceful=False)
         wait_until(lambda: alive() == 1)
         (tmp_path / "enough").touch()
@@ -225,7 +239,7 @@ def test_a_search_one_of_whose_nodes_is_killed_has_the_same_bytes(engine, cluste
 
     killing = threading.Thread(target=kill)
     killing.start()
-    found = searched(tmp_path, NEVER, "ray", engine.address, slow=True)
+    found = searched(tmp_path, "ray", engine.address, slow=True)
     killing.join()
     assert found == whole
     assert alive() == 1

@@ -77,7 +77,7 @@ def test_pictures_are_read_once_and_the_page_is_the_same(plain, noise, tmp_path,
     assert "1 damaged image left out" in pages[0].read_text()
 
 
-def test_an_interrupted_report_leaves_the_old_file(plain, noise, tmp_path, monkeypatch):
+def test_an_interrupted_report_leaves_the_old_file(plain, noise, tmp_path, monkeypatch, undrawn):
     file = tmp_path / "report.html"
     file.write_text("old")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unweave.cli.options import DATA_HELP, Device, DryRun, Json, Strict, place_typed
+from unweave.cli.options import DATA_HELP, Device, DryRun, Groups, Hierarchy, Json, Strict, place_typed
 from unweave.cli.output import print_json, print_line, print_table, say_beforehand
 
 if TYPE_CHECKING:
@@ -54,16 +54,8 @@ def analyse(
             help="A run of another network, for compare_interpretability; may be repeated.",
         ),
     ] = None,
-    groups: Annotated[
-        str | None,
-        typer.Option(
-            help='Groups to compare the clusters with: JSON {"group": [classes]}, CSV class,group, or cifar10.'
-        ),
-    ] = None,
-    hierarchy: Annotated[
-        str | None,
-        typer.Option(help="WordNet's is_a pairs (lines of parent and child id) to compare the clusters with."),
-    ] = None,
+    groups: Groups = None,
+    hierarchy: Hierarchy = None,
     row: Annotated[
         list[str] | None,
         typer.Option(help="For exciting: a row by its name or class index; may be repeated.", metavar="NAME"),

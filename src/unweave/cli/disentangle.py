@@ -38,6 +38,9 @@ from unweave.errors import SettingError
 if TYPE_CHECKING:
     from unweave.paths import Paths
     from unweave.runs.folder import RunFolder
+    from unweave.search.cost import Cost
+    from unweave.search.plan import Plan
+    from unweave.search.search import Search
 
 
 def disentangle(
@@ -118,6 +121,28 @@ def disentangle(
         str | None,
         typer.Option(metavar="HOST:PORT", help="For ray: a cluster to join; auto: the one that this machine is in."),
     ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Of the processor, a worker. Default: torch's, shared among workers.")
+    ] = None,
+    classes_per_shard: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Rows that are searched together from the first pass to the last. Default: all, or a share for each "
+            "worker, and no more than fit in memory.",
+        ),
+    ] = None,
+    rows_per_batch: Annotated[
+        int | None,
+        typer.Option(min=1, help="Rows that share one pass through the network. Default: as many as run fastest."),
+    ] = None,
+    keep_activations: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep-activations/--no-keep-activations",
+            help="Keep what the untouched network does between passes. Default: if it fits in 40 % of free memory.",
+        ),
+    ] = None,
     loaders: Loaders = 0,
     strict: Strict = False,
     dry_run: DryRun = False,
@@ -162,6 +187,12 @@ def disentangle(
         notes["published"] = said(context, settings, {**read, **steps, "augment": augment})
     network = inputs.network()
     images = inputs.images(train, network, train=True)
+    plan: dict[str, Any] = {
+        "threads": threads,
+        "classes_per_shard": classes_per_shard,
+        "rows_per_batch": rows_per_batch,
+        "keep_activations": keep_activations,
+    }
     asked = Settings(
         objective,
         chosen_beta,
@@ -178,6 +209,7 @@ def disentangle(
         precision=precision,
         start=start_named(start, network) if start else None,
         keep=keep,
+        **plan,
     )
     search = Search.with_engine(
         engine,
@@ -203,13 +235,40 @@ def disentangle(
             check_fit(published, model, search)
         cost = search.cost()
         if dry_run:
-            print_estimate(cost, json=json)
+            _print_plan(cost, search.plan, json=json)
             return
-        say_beforehand(f"{'going on; the whole search: ' if search.begun else 'searching '}{cost}", cost.seconds)
+        _say(search, cost, planned=any(value is not None for value in plan.values()))
     paths = search.run()
     if not run.has_inputs:
         run.write_inputs({"inputs": inputs.as_settings(), "seed": seed})
     _show(paths, run, draw_elbow(paths, run), json=json)
+
+
+def _say(search: Search, cost: Cost, *, planned: bool) -> None:
+    """What is about to be done; `planned`: options were typed that the plan of a run which goes on has no use for."""
+    if search.begun and planned:
+        sys.stderr.write(f"unweave: it goes on by the plan that it was begun with: {_words(search.plan)}\n")
+    say_beforehand(f"{'going on; the whole search: ' if search.begun else 'searching '}{cost}", cost.seconds)
+
+
+def _print_plan(cost: Cost, plan: Plan, *, json: bool) -> None:
+    """What a search would take, and what of that can be changed."""
+    together = min(plan.classes_per_shard or len(plan.targets), len(plan.targets))
+    if json:
+        chosen = {"threads": plan.threads, "classes_per_shard": together, "rows_per_batch": plan.rows_per_batch}
+        print_json({**cost.as_dict(), "plan": {**chosen, "keep_activations": plan.kept}})
+        return
+    print_line(str(cost))
+    print_line(f"plan: {_words(plan)}")
+
+
+def _words(plan: Plan) -> str:
+    """How a search goes through its rows, for a person."""
+    shards, kept = len(plan.shards()), "kept" if plan.kept else "not kept"
+    return (
+        f"{len(plan.targets)} rows in {shards} shard{'s' if shards > 1 else ''}, {plan.rows_per_batch} a batch, "
+        f"threads of a worker: {plan.threads or 'as torch uses'}, activations {kept}"
+    )
 
 
 def _show(paths: Paths, run: RunFolder, figures: list[Path], *, json: bool) -> None:

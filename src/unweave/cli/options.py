@@ -65,6 +65,16 @@ Data = Annotated[
     str,
     typer.Argument(metavar="DATA", help=f"Inputs to find the paths of: {DATA_HELP}."),
 ]
+Groups = Annotated[
+    str | None,
+    typer.Option(help='Groups to compare the clusters with: JSON {"group": [classes]}, CSV class,group, or cifar10.'),
+]
+Hierarchy = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE", help="WordNet's is_a pairs (lines of parent and child id) to compare the clusters with."
+    ),
+]
 TrainPart = Annotated[bool, typer.Option("--train", help="Training images, where DATA has two parts.")]
 Limit = Annotated[int | None, typer.Option(help="At most so many inputs, evenly spread.")]
 InputsBatch = Annotated[int | None, typer.Option(help="Inputs a batch; default: as many as run fastest.")]

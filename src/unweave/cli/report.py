@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from unweave.cli.options import DATA_HELP, Device, Json, Strict, place_typed
-from unweave.cli.output import print_json, print_line
+from unweave.cli.options import DATA_HELP, Device, DryRun, Groups, Hierarchy, Json, Strict, place_typed
+from unweave.cli.output import print_estimate, print_json, print_line, say_beforehand
 
 
 def report(
@@ -38,13 +38,12 @@ def report(
             help="Images of other classes each row is asked about. Default: all, or two million in all.", min=1
         ),
     ] = None,
-    groups: Annotated[
-        str | None,
-        typer.Option(help='Groups for the clusters: JSON {"group": [classes]}, CSV class,group, or cifar10.'),
-    ] = None,
+    groups: Groups = None,
+    hierarchy: Hierarchy = None,
     seed: Annotated[int | None, typer.Option(help="Seed of mosaics and random masks. Default: the run's.")] = None,
     strict: Strict = False,
     device: Device = None,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Write a report on a run: one HTML file that opens offline, and says first whether what was found is true.
@@ -54,9 +53,10 @@ def report(
     from unweave.errors import DataError
     from unweave.paths import Paths
     from unweave.pipeline.decoupled import refuse_training
-    from unweave.pipeline.groups import groups_of
+    from unweave.pipeline.groups import distances_of, groups_of
     from unweave.pipeline.inputs import recorded_inputs
     from unweave.pipeline.report import report as write_report
+    from unweave.pipeline.report_cost import report_cost
     from unweave.runs.folder import RunFolder
 
     folder = RunFolder(run)
@@ -66,13 +66,20 @@ def report(
     paths = Paths.load(folder.finished_paths())
     runs = [Paths.load(RunFolder(one).finished_paths()) for one in against or []]
     given = groups_of(groups, paths)
+    apart = distances_of(hierarchy, paths, inputs.classes_file) if hierarchy is not None else None
     spec = data or inputs.validation
     if spec is None:
         raise DataError("a report needs images to measure on: give --data, or --validation when searching")
-    RunFolder(file.parent).check_writable()
+    if not dry_run:
+        RunFolder(file.parent).check_writable()
     network = inputs.network()
     paths.check(network)
     images = replace(inputs, strict=strict).images(spec, network, train=False)
+    cost = report_cost(paths, network, images, mosaics=mosaics, others=others)
+    if dry_run:
+        print_estimate(cost, json=json)
+        return
+    say_beforehand(f"measuring {cost}, and drawing", cost.seconds)
     written = write_report(
         paths,
         network,
@@ -82,6 +89,7 @@ def report(
         mosaics=mosaics,
         others=others,
         groups=given,
+        distances=apart,
         seed=recorded_seed if seed is None else seed,
         device=device,
     )

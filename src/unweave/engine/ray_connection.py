@@ -151,7 +151,7 @@ def check_room(ray: Any, needs: Needs) -> None:
     cpus, gpus = (max((node.get(kind, 0) for node in nodes), default=0) for kind in ("CPU", "GPU"))
     raise EngineError(
         f"a task needs {needs.threads} processors and {needs.gpus} GPUs of one node, Ray's nodes have at most {cpus:g} "
-        f"and {gpus:g}; begin again with fewer threads or another --device, or add nodes"
+        f"and {gpus:g}; begin again with fewer --threads or another --device, or add nodes"
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from functools import reduce
 
 import torch
+from torch import nn
 
 from unweave.analysis.class_rows import class_rows
 from unweave.analysis.hit_rate import MOSAICS
@@ -52,9 +53,9 @@ def forward_passes(names: Sequence[str], paths: Paths, images: LabelledImages) -
     if {"accuracy", "interpretability", "compare_interpretability"} & set(names):
         passes += 2 * sum(own)
     if "ablation" in names:
-        passes += 9 * _asked(own, images, ABLATION_OTHERS) + 3 * len(images)
+        passes += ablation_passes(own, images, ABLATION_OTHERS)
     if "keep_curve" in names:
-        passes += 3 * len(SHARES) * _asked(own, images, OTHERS) + len(images)
+        passes += keep_curve_passes(own, images, OTHERS)
     if "hit_rate" in names:
         passes += 4 * MOSAICS
     if "exciting" in names:
@@ -62,10 +63,24 @@ def forward_passes(names: Sequence[str], paths: Paths, images: LabelledImages) -
     if "misjudgements" in names:
         passes += sum(own)
     if "specificity" in names:
-        others = others_asked(len(paths), len(images))
-        asked = len(images) if others is None else min(len(images), others + len(images) // max(1, len(paths)))
-        passes += len(images) + len(paths) * asked * (1 + CONTROLS)
+        passes += specificity_passes(paths, images, others_asked(len(paths), len(images)))
     return passes
+
+
+def specificity_passes(paths: Paths, images: LabelledImages, others: int | None) -> int:
+    """With `others` images of other classes a row, None: all."""
+    asked = len(images) if others is None else min(len(images), others + len(images) // max(1, len(paths)))
+    return len(images) + len(paths) * asked * (1 + CONTROLS)
+
+
+def ablation_passes(own: Sequence[int], images: LabelledImages, others: int) -> int:
+    """Of rows with `own` images each, and at most so many of others."""
+    return 9 * _asked(own, images, others) + 3 * len(images)
+
+
+def keep_curve_passes(own: Sequence[int], images: LabelledImages, others: int) -> int:
+    """Likewise."""
+    return 3 * len(SHARES) * _asked(own, images, others) + len(images)
 
 
 def _asked(own: Sequence[int], images: LabelledImages, others: int) -> int:
@@ -77,17 +92,21 @@ def measuring_cost(names: Sequence[str], subject: Subject) -> MeasuringCost:
     rows, images = len(subject.paths), len(subject.images or ())
     if subject.network is None or subject.images is None:
         return MeasuringCost(rows, images, 0, 0.0)
-    few = subject.images.intact(min(_TIMED, images))
-    started = time.perf_counter()
-    batch = subject.images.images(few)
-    with torch.inference_mode():
-        subject.network(batch.to(next((p.device for p in subject.network.parameters()), torch.device("cpu"))))
-    seconds = time.perf_counter() - started
     passes = forward_passes(names, subject.paths, subject.images)
-    found = MeasuringCost(rows, images, passes, passes * seconds / len(few))
+    found = MeasuringCost(rows, images, passes, passes * seconds_per_image(subject.network, subject.images))
     if "compare_interpretability" not in names:
         return found
     return reduce(_sum, (measuring_cost(["accuracy"], one) for one in subject.beside.values()), found)
+
+
+def seconds_per_image(network: nn.Module, images: LabelledImages) -> float:
+    """To read one and to run the network on it, from a few."""
+    few = images.intact(min(_TIMED, len(images)))
+    started = time.perf_counter()
+    batch = images.images(few)
+    with torch.inference_mode():
+        network(batch.to(next((p.device for p in network.parameters()), torch.device("cpu"))))
+    return (time.perf_counter() - started) / len(few)
 
 
 def _sum(first: MeasuringCost, second: MeasuringCost) -> MeasuringCost:

@@ -22,7 +22,7 @@ from unweave.network.capture import captured_once
 from unweave.network.shared_copy import unwrapped
 from unweave.paths import Paths
 from unweave.pipeline.groups import Groups
-from unweave.pipeline.report_sections import Measuring, sections_of
+from unweave.pipeline.report_sections import IMAGES_SEARCHED, Measuring, sections_of, single_classes
 from unweave.pipeline.subject import others_asked, remembering
 from unweave.places import place
 from unweave.runs.folder import RunFolder
@@ -30,7 +30,6 @@ from unweave.tables import Table
 
 _SITES_WITH_IMAGES = 3
 _CHANNELS_WITH_IMAGES = 240
-_IMAGES_SEARCHED = 2000
 _MISJUDGED = 24
 
 
@@ -45,6 +44,7 @@ def report(
     mosaics: int = 200,
     others: int | None = None,
     groups: Groups | None = None,
+    distances: np.ndarray | None = None,
     seed: int | None = None,
     device: str | None = None,
     show_progress: bool | None = None,
@@ -74,6 +74,8 @@ def report(
         million questions of all rows. The controls take at most 100, of at most 100 rows.
     groups
         Group name: its classes, as class indices or names of rows, for the clusters.
+    distances
+        `[rows, rows]`, as `wordnet_distances` gives them: the clusters are compared with this hierarchy.
     seed
         Of mosaics and random masks; default: the run's, or 0.
 
@@ -107,7 +109,7 @@ def report(
     images = remembering(labelled(data, labels))
     options: dict[str, Any] = {"device": device, "show_progress": show_progress}
     asked = others_asked(len(paths), len(images)) if others is None else others
-    measuring = Measuring(network, images, mosaics, asked, seed or 0, groups, options)
+    measuring = Measuring(network, images, mosaics, asked, seed or 0, groups, distances, options)
     return write_text(target, render(gather(paths, measuring, against)))
 
 
@@ -124,8 +126,8 @@ def gather(paths: Paths, measuring: Measuring, against: Sequence[Paths]) -> Any:
     found = specificity(network, paths, images, others=measuring.others, seed=seed, **options)
     shares = paths.kept().mean(0)
     sizes = np.array([site.channels for site in paths.sites])
-    excited = exciting_images(network, paths, images, _chosen(paths), limit=_IMAGES_SEARCHED, **options)
-    wrong = misjudgements(network, paths, images, seed=seed, **options) if _single(paths) else None
+    excited = exciting_images(network, paths, images, _chosen(paths), limit=IMAGES_SEARCHED, **options)
+    wrong = misjudgements(network, paths, images, seed=seed, **options) if single_classes(paths) else None
     shown = list(dict.fromkeys(excited["position"]))
     return Content(
         title=f"Sub-architectures of {called}",

@@ -30,11 +30,14 @@ if TYPE_CHECKING:
 _MOST_CONTROLLED = 100
 """Rows whose controls are measured, and images of other classes that each is asked about: some forty passes for each
 pair, which for a thousand classes would take longer than all else together."""
+IMAGES_SEARCHED = 2000
+"""At most, for those that excite a channel most."""
 
 
 @dataclass(frozen=True, eq=False)
 class Measuring:
-    """What a report measures with. `others`: images of other classes that a row is asked about, None: all."""
+    """What a report measures with. `others`: images of other classes that a row is asked about, None: all; `distances`:
+    `[rows, rows]` in a known hierarchy."""
 
     network: nn.Module
     images: LabelledImages
@@ -42,6 +45,7 @@ class Measuring:
     others: int | None
     seed: int
     groups: Groups | None
+    distances: np.ndarray | None
     options: Mapping[str, Any]
 
 
@@ -77,10 +81,8 @@ def _controls(paths: Paths, measuring: Measuring) -> Section:
     from unweave.views.report.content import Picture, Section
 
     network, images, options = measuring.network, measuring.images, measuring.options
-    with_images = [i for i, row in enumerate(class_rows(paths, "a report")) if len(row.own(images))]
-    spread = np.linspace(0, len(with_images) - 1, min(_MOST_CONTROLLED, len(with_images))).round().astype(int)
-    some = paths.select([with_images[i] for i in spread])
-    others = _MOST_CONTROLLED if measuring.others is None else min(_MOST_CONTROLLED, measuring.others)
+    rows, others = controlled(paths, images, measuring.others)
+    some = paths.select(rows)
     settings: dict[str, Any] = {"others": others, "seed": measuring.seed, **options}
     pictures = [Picture(plot_ablation(ablation(network, some, images, **settings)), "other masks, and other fillings")]
     text = f"Measured for {len(some)} of {len(paths)} classes, with at most {others} images of others each."
@@ -90,6 +92,24 @@ def _controls(paths: Paths, measuring: Measuring) -> Section:
         curve = keep_curve(network, some, images, **settings)
         pictures.append(Picture(plot_keep_curve(curve), "channels kept and removed in the order of their scores"))
     return Section("Is it these channels that matter?", text, pictures)
+
+
+def controlled(paths: Paths, images: LabelledImages, others: int | None) -> tuple[list[int], int]:
+    """Rows whose controls are measured, evenly spread, and how many images of others each is asked about at most."""
+    with_images = [i for i, row in enumerate(class_rows(paths, "a report")) if len(row.own(images))]
+    spread = np.linspace(0, len(with_images) - 1, min(_MOST_CONTROLLED, len(with_images))).round().astype(int)
+    return [with_images[i] for i in spread], _MOST_CONTROLLED if others is None else min(_MOST_CONTROLLED, others)
+
+
+def single_classes(paths: Paths) -> bool:
+    """Whether misjudgements can be studied: at least three rows, of a class each."""
+    return len(paths) >= 3 and all(len(members) == 1 for members in paths.rows.members)
+
+
+def has_mosaics(paths: Paths, images: LabelledImages, mosaics: int) -> bool:
+    """Whether mosaics can be made: of pictures of four classes."""
+    with_images = sum(bool(len(row.own(images))) for row in class_rows(paths, "a report"))
+    return mosaics > 0 and len(paths.sites.image_shape) == 3 and with_images >= 4
 
 
 def _shared(paths: Paths, measuring: Measuring, stable: Stability | None) -> Section:
@@ -105,8 +125,8 @@ def _shared(paths: Paths, measuring: Measuring, stable: Stability | None) -> Sec
         if len(paths) > 2:
             groups = measuring.groups if measuring.groups is not None else groups_of(None, paths)
             described = "similarity of every two classes, in the order of a hierarchical clustering"
-            tree = plot_clusters(cluster(alike, groups=groups), own_similarity=_own_similarity(stable))
-            pictures.append(Picture(tree, described))
+            found = cluster(alike, groups=groups, distances=measuring.distances)
+            pictures.append(Picture(plot_clusters(found, own_similarity=_own_similarity(stable)), described))
     if stable is not None:
         pictures.append(Picture(plot_stability(stable), "similarity of a class to itself under other seeds"))
     return Section("What classes share", "", pictures)
@@ -119,8 +139,7 @@ def _looks(paths: Paths, measuring: Measuring) -> Section | None:
     if not measuring.mosaics:
         return None
     heading, images, seed = "Where in the image it looks", measuring.images, measuring.seed
-    with_images = sum(bool(len(row.own(images))) for row in class_rows(paths, "a report"))
-    if len(paths.sites.image_shape) != 3 or with_images < 4:
+    if not has_mosaics(paths, images, measuring.mosaics):
         return Section(heading, "Not measured: it needs pictures of four classes.")
     rates = hit_rate(measuring.network, paths, images, mosaics=measuring.mosaics, seed=seed, **measuring.options)
     device = measuring.options.get("device")

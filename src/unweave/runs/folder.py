@@ -223,7 +223,7 @@ class RunFolder:
         if not is_url(self.root):
             shutil.rmtree(self.shards, ignore_errors=True)
             return
-        with suppress(OSError):
+        with suppress(OSError):  # the result is there: what a store keeps of them is removed when it is read again
             remove(self.shards)
 
     def write_inputs(self, inputs: Mapping[str, Any]) -> None:

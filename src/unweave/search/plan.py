@@ -242,7 +242,7 @@ def make_plan(
         precision=precision,
         kept=bool(keep_activations),
         limit_per_class=limit_per_class,
-        threads=threads or max(1, torch.get_num_threads() // workers),
+        threads=max(1, torch.get_num_threads() // workers) if threads is None else threads,
         others=others,
         start_batch=fastest_rows_per_batch(prepared, 1) if attributed and keep is None else None,
         keep=float(keep) if keep is not None and _is_real(keep) else keep,

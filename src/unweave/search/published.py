@@ -98,33 +98,40 @@ def _weights(network: str, data: str) -> str | None:
 
 
 def _iccv(network: str, position: int, data: str) -> PublishedSettings:
-    return PublishedSettings(
-        name=f"iccv2021:{network}:{data}",
+    return _made(
+        "iccv2021",
+        network,
+        data,
         source="ICCV 2021, section 4.1, and the table of betas in its program",
-        model=_MODELS[network],
-        classes=_CLASSES[data],
-        level=f"iccv2021:{network}",
         objective="released",
         beta=_ICCV_BETA[data][position],
         rate=0.1,
         augment="published",
-        weights=_weights(network, data),
-        classes_file=_CLASS_NAMES.get(data),
     )
 
 
 def _preprint(network: str, position: int, data: str) -> PublishedSettings:
-    return PublishedSettings(
-        name=f"preprint:{network}:{data}",
+    return _made(
+        "preprint",
+        network,
+        data,
         source="preprint, section 5.1 (rates and lambdas)",
-        model=_MODELS[network],
-        classes=_CLASSES[data],
-        level=f"iccv2021:{network}",
         objective="concept-path",
         beta=_PREPRINT_LAMBDA[data][position],
         rate=_PREPRINT_RATE[data][position],
+    )
+
+
+def _made(paper: str, network: str, data: str, **own: Any) -> PublishedSettings:
+    """What both papers have alike, and what a run has of its own."""
+    return PublishedSettings(
+        name=f"{paper}:{network}:{data}",
+        model=_MODELS[network],
+        classes=_CLASSES[data],
+        level=f"iccv2021:{network}",
         weights=_weights(network, data),
         classes_file=_CLASS_NAMES.get(data),
+        **own,
     )
 
 

@@ -69,6 +69,12 @@ def _how_to_read(result: Clusters, own_similarity: float | None) -> str:
             " Colours: groups that were given; the tree finds them with an adjusted Rand index of "
             f"{index:.2f} (1: the same, 0: by chance)."
         )
+    known = found.get("hierarchy and tree, cophenetic correlation")
+    if known is not None:
+        sentence += (
+            f" How far the tree and the hierarchy that was given set classes apart: correlation {known:.2f} (1: alike, "
+            "0: unrelated)."
+        )
     if own_similarity is not None:
         sentence += (
             f" The red line in the scale, {own_similarity:.2f}, is the similarity of a class to itself under another "

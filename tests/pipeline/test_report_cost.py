@@ -1,0 +1,49 @@
+"""How long a report will take."""
+
+import pytest
+
+from tests.paths.made import make, sites_of
+from tests.tiny import TinyPlain, labelled_noise
+from unweave.analysis.keep_curve import SHARES
+from unweave.data.labelled import labelled
+from unweave.paths import Rows
+from unweave.pipeline.report_cost import report_cost, report_passes
+
+IMAGES = labelled(labelled_noise(24))  # eight of each of three classes
+EXCITING = 24
+
+
+def some_paths(classes, *, scored=False):
+    return make(Rows.of_classes(range(classes)), sites_of(5), scores=scored)
+
+
+def test_every_measure_that_looks_at_images_is_counted():
+    specificity, ablation = 24 * (1 + 2 * 4), 9 * 2 * 24 + 3 * 24
+    found = report_passes(some_paths(2), IMAGES, mosaics=8, others=None)
+    assert found == specificity + ablation + EXCITING
+    with_scores = report_passes(some_paths(2, scored=True), IMAGES, mosaics=8, others=None)
+    assert with_scores - found == 3 * len(SHARES) * 2 * 24 + 24
+    misjudged = report_passes(some_paths(3), IMAGES, mosaics=8, others=None) - found
+    assert misjudged == 24 * 4 + 9 * 24 + 3 * 8
+
+
+def test_fewer_questions_take_fewer_passes():
+    asked = 2 + 24 // 2  # others, and about as many of its own as each of two rows has
+    specificity, ablation = 24 + 2 * asked * 4, 9 * 2 * (8 + 2) + 3 * 24
+    assert report_passes(some_paths(2), IMAGES, mosaics=0, others=2) == specificity + ablation + EXCITING
+
+
+def test_mosaics_of_four_classes_are_seen_through_each_and_one_is_shown():
+    images, paths = labelled(labelled_noise(24, classes=4)), some_paths(4)
+    with_them, without = (report_passes(paths, images, mosaics=count, others=None) for count in (8, 0))
+    assert with_them - without == 4 * (8 + 1)
+
+
+def test_time_grows_with_the_time_of_an_image(monkeypatch):
+    ticks = iter([10.0, 14.0])  # eight images in four seconds
+    monkeypatch.setattr("unweave.pipeline.measuring_cost.time.perf_counter", lambda: next(ticks))
+    paths = some_paths(2)
+    found = report_cost(paths, TinyPlain().randomised(), IMAGES, mosaics=0, others=2)
+    passes = report_passes(paths, IMAGES, mosaics=0, others=2)
+    assert (found.rows, found.images, found.forward_passes) == (2, 24, passes)
+    assert found.seconds == pytest.approx(passes * 0.5)
