@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -87,17 +87,10 @@ def _layout(
         return lost
     if effect in (Effect.KEEP, Effect.NORM):
         return layout if shape == before or effect is Effect.KEEP else lost
-    if effect is Effect.POOL:
-        return _pooled(node, shape, before, layout) or lost
     if effect is Effect.MOVE:
         return _moved(node, shape, before, layout, has_positions) or lost
-    if effect is Effect.PAD:
-        return Layout(layout.dim, shape[layout.dim], layout.spatial)
-    if effect is Effect.SELECT:
-        return _selected(node, shape, before, layout) or lost
-    if effect is Effect.REDUCE:
-        return _reduced(node, shape, before, layout) or lost
-    return lost
+    rule = _OF_ONE_OPERAND.get(effect)
+    return (rule and rule(node, shape, before, layout)) or lost
 
 
 def _mixed(node: fx.Node, shape: tuple[int, ...], spatial: bool) -> Layout:
@@ -180,6 +173,11 @@ def _pooled(node: fx.Node, shape: tuple[int, ...], before: tuple[int, ...], layo
     if operation_name(node) in ALONG_ONE_DIMENSION and int(cast(Any, node.args[1])) % len(before) == dim:
         return None
     return Layout(dim, shape[dim], layout.spatial and not _pools_everything(shape, before, layout))
+
+
+def _padded(node: fx.Node, shape: tuple[int, ...], before: tuple[int, ...], layout: Layout) -> Layout:
+    assert layout.dim is not None
+    return Layout(layout.dim, shape[layout.dim], layout.spatial)
 
 
 def _pools_everything(shape: tuple[int, ...], before: tuple[int, ...], layout: Layout) -> bool:
@@ -282,3 +280,13 @@ def reduced_dims(node: fx.Node, ndim: int) -> set[int] | None:
 
 def _argument(node: fx.Node, position: int) -> Any:
     return node.args[position] if len(node.args) > position else node.kwargs.get("dim")
+
+
+_Rule = Callable[[fx.Node, tuple[int, ...], tuple[int, ...], Layout], Layout | None]
+_OF_ONE_OPERAND: dict[Effect, _Rule] = {
+    Effect.POOL: _pooled,
+    Effect.PAD: _padded,
+    Effect.SELECT: _selected,
+    Effect.REDUCE: _reduced,
+}
+"""Given the node, its shape, its operand's shape and layout."""

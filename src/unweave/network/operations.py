@@ -34,7 +34,7 @@ class Effect(Enum):
     MOVE = "move"
     """The same numbers under another shape or order of dimensions."""
     SELECT = "select"
-    """Part of the numbers (slices, single positions), or channels of a few others each (halves multiplied, shuffles)."""
+    """Part of the numbers (slices, single positions), or each of a few others (halves multiplied, shuffles)."""
     PAD = "pad"
     REDUCE = "reduce"
     """Dimensions are summed or averaged away."""
@@ -94,7 +94,8 @@ OPERATIONS: dict[str, Operation] = {
     **_lines(
         Effect.KEEP,
         "alpha_dropout masked_fill pow exp log rsqrt reciprocal lift_fresh_copy detach type_as roll flip cos cosh acos "
-        "logit exp2 log2 log10 erfc fill logical_not bitwise_not grid_sampler grid_sampler_2d max_unpool2d max_unpool3d",
+        "logit exp2 log2 log10 erfc fill logical_not bitwise_not grid_sampler grid_sampler_2d max_unpool2d "
+        "max_unpool3d",
     ),
     **_lines(
         Effect.NORM, "batch_norm layer_norm group_norm instance_norm rms_norm native_layer_norm native_group_norm"
