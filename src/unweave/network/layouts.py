@@ -105,8 +105,8 @@ def _met(
     if name == "stack":
         return _stacked(node, len(shape), inputs, found)
     if name in ("slice_scatter", "select_scatter"):
-        dim = args[2] if len(args) > 2 else node.kwargs.get("dim", 0)
-        return _scattered(args[0], args[1], int(dim) % len(shape), found)
+        dim = int(args[2] if len(args) > 2 else cast(Any, node.kwargs.get("dim", 0))) % len(shape)
+        return _scattered(args[0], args[1], dim, found)
     return _combined(shape, inputs, found)
 
 
@@ -225,7 +225,7 @@ def _moved_in_steps(node: fx.Node, found: Mapping[fx.Node, Layout], has_position
     for dim in range(1, values.ndim):
         if values.shape[dim] == layout.count:
             rows = values.movedim(dim, 0).reshape(layout.count, -1)
-            if bool((rows == rows[:, :1]).all()) and len(rows[:, 0].unique()) == layout.count:
+            if bool((rows == rows[:, :1]).all()) and len(set(rows[:, 0].tolist())) == layout.count:
                 return Layout(dim, layout.count, layout.spatial and has_positions)
     return None
 

@@ -54,16 +54,8 @@ class Operation:
     """Of `Effect.MIX`: the dimension of the channels in the operand and the result; -1 for linear layers."""
 
 
-def _lines(
-    effect: Effect,
-    names: str,
-    *,
-    activation: bool = False,
-    multiplies: bool = False,
-    keeps_zero: bool = False,
-    mixes: int = 1,
-) -> dict[str, Operation]:
-    return {name: Operation(effect, activation, multiplies, keeps_zero, mixes) for name in names.split()}
+def _lines(line: Operation, names: str) -> dict[str, Operation]:
+    return dict.fromkeys(names.split(), line)
 
 
 ALONG_ONE_DIMENSION = ("cumsum", "cumprod", "logcumsumexp", "unfold")
@@ -71,63 +63,63 @@ ALONG_ONE_DIMENSION = ("cumsum", "cumprod", "logcumsumexp", "unfold")
 
 OPERATIONS: dict[str, Operation] = {
     **_lines(
-        Effect.KEEP,
+        Operation(Effect.KEEP, activation=True, keeps_zero=True),
         "relu relu6 leaky_relu elu selu celu prelu rrelu gelu silu mish hardswish tanh softsign hardshrink softshrink "
         "tanhshrink",
-        activation=True,
-        keeps_zero=True,
     ),
     **_lines(
-        Effect.KEEP,
+        Operation(Effect.KEEP, activation=True),
         "hardtanh sigmoid hardsigmoid softplus logsigmoid log_sigmoid threshold clamp clamp_min clamp_max",
-        activation=True,
     ),
     **_lines(
-        Effect.KEEP,
+        Operation(Effect.KEEP, keeps_zero=True),
         "dropout feature_dropout native_dropout clone contiguous to _to_copy alias neg abs sqrt square erf erfinv "
         "upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d "
         "_upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d "
         "_upsample_bilinear2d_aa _upsample_bicubic2d_aa interpolate "
         "sin tan asin atan sinh asinh atanh expm1 log1p sign round floor ceil trunc frac nan_to_num",
-        keeps_zero=True,
     ),
     **_lines(
-        Effect.KEEP,
+        Operation(Effect.KEEP),
         "alpha_dropout masked_fill pow exp log rsqrt reciprocal lift_fresh_copy detach type_as roll flip cos cosh acos "
         "logit exp2 log2 log10 erfc fill logical_not bitwise_not grid_sampler grid_sampler_2d max_unpool2d "
         "max_unpool3d",
     ),
     **_lines(
-        Effect.NORM, "batch_norm layer_norm group_norm instance_norm rms_norm native_layer_norm native_group_norm"
+        Operation(Effect.NORM),
+        "batch_norm layer_norm group_norm instance_norm rms_norm native_layer_norm native_group_norm",
     ),
-    **_lines(Effect.NORM, "softmax _softmax log_softmax _log_softmax"),
+    **_lines(Operation(Effect.NORM), "softmax _softmax log_softmax _log_softmax"),
     **_lines(
-        Effect.POOL,
+        Operation(Effect.POOL, keeps_zero=True),
         "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d "
         "adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d max_pool2d_with_indices",
-        keeps_zero=True,
     ),
-    **_lines(Effect.POOL, " ".join(ALONG_ONE_DIMENSION)),
-    **_lines(Effect.MIX, "conv1d conv2d conv3d convolution conv_transpose1d conv_transpose2d conv_transpose3d"),
-    **_lines(Effect.MIX, "linear addmm bilinear lstm gru rnn_tanh rnn_relu", mixes=-1),
-    **_lines(Effect.PRODUCT, "matmul mm bmm baddbmm scaled_dot_product_attention einsum tensordot cdist"),
-    **_lines(Effect.CONCATENATE, "cat concat concatenate"),
+    **_lines(Operation(Effect.POOL), " ".join(ALONG_ONE_DIMENSION)),
     **_lines(
-        Effect.COMBINE,
+        Operation(Effect.MIX), "conv1d conv2d conv3d convolution conv_transpose1d conv_transpose2d conv_transpose3d"
+    ),
+    **_lines(Operation(Effect.MIX, mixes=-1), "linear addmm bilinear lstm gru rnn_tanh rnn_relu"),
+    **_lines(Operation(Effect.PRODUCT), "matmul mm bmm baddbmm scaled_dot_product_attention einsum tensordot cdist"),
+    **_lines(Operation(Effect.CONCATENATE), "cat concat concatenate"),
+    **_lines(
+        Operation(Effect.COMBINE),
         "add sub rsub maximum minimum fmax fmin addcmul addcdiv lerp where atan2 hypot xlogy logaddexp remainder fmod "
         "floor_divide heaviside eq ne lt le gt ge logical_and logical_or logical_xor bitwise_and bitwise_or "
         "stack slice_scatter select_scatter",
     ),
-    **_lines(Effect.COMBINE, "mul div", multiplies=True),
-    **_lines(Effect.MOVE, "reshape view flatten unflatten permute transpose t unsqueeze squeeze expand movedim"),
+    **_lines(Operation(Effect.COMBINE, multiplies=True), "mul div"),
     **_lines(
-        Effect.SELECT,
+        Operation(Effect.MOVE), "reshape view flatten unflatten permute transpose t unsqueeze squeeze expand movedim"
+    ),
+    **_lines(
+        Operation(Effect.SELECT),
         "slice select index narrow split split_with_sizes chunk unbind getitem index_select gather glu repeat tile "
         "repeat_interleave channel_shuffle pixel_shuffle pixel_unshuffle",
     ),
-    **_lines(Effect.PAD, "pad constant_pad_nd reflection_pad2d replication_pad2d"),
+    **_lines(Operation(Effect.PAD), "pad constant_pad_nd reflection_pad2d replication_pad2d"),
     **_lines(
-        Effect.REDUCE,
+        Operation(Effect.REDUCE),
         "mean sum amax amin max min var std var_mean std_mean prod logsumexp linalg_vector_norm argmax argmin any all",
     ),
 }
@@ -136,20 +128,10 @@ TAUGHT: dict[str, Operation] = {}
 """Lines that this process was taught."""
 
 _OTHER = Operation(Effect.UNKNOWN)
-_WITHOUT_CONTENTS = frozenset(
-    [
-        "new_zeros",
-        "new_ones",
-        "new_full",
-        "new_empty",
-        "zeros_like",
-        "ones_like",
-        "full_like",
-        "empty_like",
-        "sym_size",
-        "zero",
-    ]
-)
+_WITHOUT_CONTENTS = frozenset((
+    "new_zeros", "new_ones", "new_full", "new_empty", "zeros_like", "ones_like", "full_like", "empty_like", "sym_size",
+    "zero",
+))  # fmt: skip
 """What they read of a value is its shape."""
 
 
