@@ -122,7 +122,7 @@ ARCHITECTURES = {
 
 
 def built(name):
-    """The network, with noise in its batch norms' statistics, which are then no identity, and weights that keep scale."""
+    """The network, with batch norms that are no identity, and weights that keep the scale of what they read."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = ARCHITECTURES[name].make().eval()

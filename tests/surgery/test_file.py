@@ -122,9 +122,7 @@ def test_no_form_of_file_is_recommended_where_none_can_hold_the_network(tmp_path
     network = Head(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), Halving()), 4)
     small = cut(network, images(3, 4, 4), {"body.1/relu:0": kept(4, 0, 2)})
     for suffix in (".safetensors", ".onnx"):
-        with pytest.raises(
-            ExtractionError, match=r"^tests.halved is not one of .*Neither .*\(small.state_dict"
-        ) as found:
+        with pytest.raises(ExtractionError, match=r"^tests.halved is .*: neither .*\(small.state_dict") as found:
             small.save(tmp_path / f"small{suffix}")
         assert str(found.value).isprintable()
     assert not list(tmp_path.iterdir())
@@ -147,6 +145,9 @@ def test_what_onnx_cannot_express_is_said_without_colours_and_can_be_a_safetenso
     with pytest.raises(ExtractionError, match=message):
         small.save(tmp_path / "small.onnx")
     assert small.save(tmp_path / "small.safetensors").exists()
+    monkeypatch.setattr(onnx_file, "operations_of_others", lambda graph: ["torchvision.deform_conv2d"])
+    with pytest.raises(ExtractionError, match=r"aten.i1; of torchvision.deform_conv2d: write it with PyTorch's own"):
+        small.save(tmp_path / "small.onnx")
 
 
 def test_it_can_be_exported_for_any_batch_size(small):

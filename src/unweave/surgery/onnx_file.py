@@ -14,7 +14,7 @@ from unweave.errors import ExtractionError, MissingExtraError
 from unweave.files import replacing
 from unweave.surgery.checking import relative_difference, tolerance
 from unweave.surgery.extracted import ExtractedNetwork
-from unweave.surgery.stored_graph import WITHOUT_A_FILE, operations_of_others
+from unweave.surgery.stored_graph import WITHOUT_A_FILE, operations_of_others, refuse_operation
 
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -52,8 +52,9 @@ def save_onnx(small: ExtractedNetwork, file: str | Path) -> Path:
         If the file cannot be written.
     """
     check_installed()
-    if others := operations_of_others(small.graph):
-        raise ExtractionError(f"{', '.join(others)} is not one of PyTorch's own operations. {WITHOUT_A_FILE}")
+    others = operations_of_others(small.graph)
+    for name in others:
+        refuse_operation(name)
     from unweave.surgery.file import example_of
 
     images = example_of(small)
@@ -73,9 +74,8 @@ def save_onnx(small: ExtractedNetwork, file: str | Path) -> Path:
                 verbose=False,
             )
         except torch.onnx.OnnxExporterError as error:
-            raise ExtractionError(
-                f"the network cannot be exported to ONNX: {_reason(error)}; write a .safetensors file"
-            ) from error
+            instead = f"of {', '.join(others)}: {WITHOUT_A_FILE}" if others else "write a .safetensors file"
+            raise ExtractionError(f"the network cannot be exported to ONNX: {_reason(error)}; {instead}") from error
         assert program is not None
         program.save(str(draft), external_data=False)
         _check_equal(small, draft, (images, images[:1], torch.cat([images, images[:1]])))

@@ -17,10 +17,11 @@ from unweave.network.graph import operation_name
 
 aten = torch.ops.aten
 WITHOUT_A_FILE = (
-    "Neither a .safetensors nor an .onnx file can hold it: write it with PyTorch's own operations; or, in Python, keep "
-    "the module that uw.extract returns: torch.save(small.state_dict(), file) keeps its weights, and "
-    "load_state_dict puts them into what the same network and paths are extracted to again"
+    "write it with PyTorch's own operations; or, in Python, keep the module that uw.extract returns: "
+    "torch.save(small.state_dict(), file) keeps its weights, and load_state_dict puts them into what the same network "
+    "and paths are extracted to again"
 )
+"""What can be done where an operation keeps a network out of a file."""
 _NUMBERS = {
     name: getattr(operator, name) for name in ("getitem", "add", "sub", "mul", "floordiv", "truediv", "mod", "neg")
 }
@@ -60,11 +61,29 @@ def _target_name(node: fx.Node) -> str:
     name = getattr(node.target, "__name__", "")
     if _NUMBERS.get(name) is node.target:
         return f"operator.{name}"
-    raise ExtractionError(f"{operation_name(node)} is not one of PyTorch's own operations. {WITHOUT_A_FILE}")
+    refuse_operation(operation_name(node))
+    raise ExtractionError(
+        f"{operation_name(node)} is not one of PyTorch's own operations, and a .safetensors file holds no others; an "
+        f".onnx file may hold it. Otherwise {WITHOUT_A_FILE}"
+    )
+
+
+def refuse_operation(name: str) -> None:
+    """Refuse an operation that neither form of file can hold. Of torchvision's, ONNX has some.
+
+    Raises
+    ------
+    ExtractionError
+    """
+    if "." in name and not name.startswith("torchvision."):
+        raise ExtractionError(
+            f"{name} is not one of PyTorch's own operations: neither a .safetensors nor an .onnx file can hold it; "
+            + WITHOUT_A_FILE
+        )
 
 
 def operations_of_others(graph: fx.Graph) -> list[str]:
-    """The names of operations that are not PyTorch's own: neither form of file can hold them."""
+    """The names of operations that are not PyTorch's own."""
     targets = {node.target: node for node in graph.nodes if node.op == "call_function"}
     others = [node for target, node in targets.items() if getattr(target, "namespace", "aten") != "aten"]
     return [operation_name(node) for node in others]
