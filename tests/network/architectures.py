@@ -122,7 +122,7 @@ ARCHITECTURES = {
 
 
 def built(name):
-    """The network, with batch norms that are no identity, and weights that keep the scale of what they read."""
+    """The network, with noise in its batch norms' statistics so that they are no identity."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = ARCHITECTURES[name].make().eval()
@@ -130,8 +130,6 @@ def built(name):
             if isinstance(module, nn.BatchNorm2d):
                 module.running_mean.normal_(0, 0.1)
                 module.running_var.uniform_(0.5, 1.5)
-            elif isinstance(module, nn.Conv2d):  # scores of deep networks hardly depended on the images
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             elif isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, 0, 0.3)
     return network

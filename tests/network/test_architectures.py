@@ -121,9 +121,10 @@ def test_a_row_is_extracted_as_an_equal_network_that_is_really_smaller(case, mon
     small = extraction.extract(case.network, paths, case.images)
     with torch.no_grad():
         masked, found = restricted(case.captured, paths)(case.images), small(case.images)
-    assert relative_difference(found, masked) < 1e-4
+    assert relative_difference(found, masked) < 1e-5
     assert relative_difference(masked, case.scores) > 0.01
-    assert relative_difference(masked[:1], masked[1:2]) > 0.001
+    if case.architecture is not ARCHITECTURES["googlenet"]:  # untrained, its scores hardly depend on the images
+        assert relative_difference(masked[:1], masked[1:2]) > 1e-4
     assert _parameters(small) < 0.95 * _parameters(case.network)
 
 
