@@ -7,11 +7,15 @@ from torch.utils.data import TensorDataset
 
 from tests.network.architectures import ARCHITECTURES, built
 from unweave.network.capture import capture, evaluating_copy
+from unweave.network.fingerprint import fingerprint
 from unweave.network.sites import sites_of
 from unweave.network.tapping import Multiplier, TappedNetwork
+from unweave.paths import Paths, Rows
 from unweave.paths.restrict import restricted
 from unweave.search import preparation
 from unweave.search.disentangle import disentangle
+from unweave.surgery import extract as extraction
+from unweave.surgery.checking import relative_difference
 
 
 class Case:
@@ -105,3 +109,24 @@ def test_a_short_search_finds_paths_that_restrict(case, monkeypatch):
     assert isinstance(network, nn.Module)
     with torch.no_grad():
         torch.testing.assert_close(network(case.images), case.gated([mask[0] for mask in paths.masks.values()]))
+
+
+def test_a_row_is_extracted_as_an_equal_network_that_is_really_smaller(case, monkeypatch):
+    """Random halves of all layers, heads and neurons. The masks reach the scores: equal would mean nothing else."""
+    monkeypatch.setattr(extraction, "capture", lambda *_: case.captured)
+    sites = sites_of(case.captured, case.architecture.level.replace("block", "filter"))
+    numbers = torch.Generator().manual_seed(2)
+    masks = {site.name: torch.randperm(site.channels, generator=numbers)[None] % 2 == 0 for site in sites}
+    paths = Paths(masks, Rows.of_classes([0], ["cat"]), sites, {"network": fingerprint(case.network)})
+    small = extraction.extract(case.network, paths, case.images)
+    with torch.no_grad():
+        masked, found = restricted(case.captured, paths)(case.images), small(case.images)
+    assert relative_difference(found, masked) < 1e-5
+    assert relative_difference(masked, case.scores) > 0.01
+    if case.architecture is not ARCHITECTURES["googlenet"]:  # untrained, its scores hardly depend on the images
+        assert relative_difference(masked[:1], masked[1:2]) > 1e-4
+    assert _parameters(small) < 0.95 * _parameters(case.network)
+
+
+def _parameters(network):
+    return sum(one.numel() for one in network.parameters())

@@ -130,7 +130,9 @@ class Moves(nn.Module):
         (lambda x: x.unsqueeze(0).sum(2) * 2, BatchPlace(1, 1, 1)),
         (lambda x: x.transpose(0, 1)[2] * 2, BatchPlace(0, 1, 1)),
         (lambda x: torch.cat([x, x], 0) * 2, None),
-        (lambda x: x.cumsum(1) * 2, None),
+        (lambda x: x.cumsum(1) * 2, BatchPlace(0, 1, 1)),
+        (lambda x: x.cumsum(0) * 2, None),
+        (lambda x: x.tril() * 2, None),
     )
 
     def forward(self, images):

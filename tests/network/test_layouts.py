@@ -15,6 +15,7 @@ class Part(nn.Module):
         super().__init__()
         self.written = forward
         self.conv, self.linear = nn.Conv2d(4, 5, 3, padding=1), nn.Linear(8, 7)
+        self.weight = nn.Parameter(torch.ones(4, 5))
 
     def forward(self, images):
         return self.written(self, images)
@@ -44,6 +45,13 @@ def followed(forwards, shape=(1, 4, 6, 8)):
 
 def lost(spatial=True, batch_first=True):
     return Layout(None, 0, spatial, batch_first)
+
+
+def _written(values, dim):
+    """In place, as a user's network might."""
+    values = values.clone()
+    values.select(dim, 0).zero_()
+    return values
 
 
 CASES = {
@@ -94,8 +102,45 @@ CASES = {
     "scaled by one map": (lambda n, x: x * x.mean(1, keepdim=True), Layout(1, 4, True)),
     "crossed with itself": (lambda n, x: x.mean((2, 3))[:, :, None] * x.mean((2, 3))[:, None], lost(False)),
     "matrix product": (lambda n, x: x @ x.transpose(2, 3), lost()),
-    "unknown operation": (lambda n, x: x.cumsum(1), lost()),
-    "convolution after an unknown operation": (lambda n, x: n.conv(x.cumsum(1)), Layout(1, 5, True)),
+    "product with weights": (lambda n, x: x.permute(0, 2, 3, 1) @ n.weight, Layout(3, 5, True)),
+    "product with weights in letters": (
+        lambda n, x: torch.einsum("bchw,cd->bdhw", x, n.weight),
+        Layout(1, 5, True),
+    ),
+    "product of values in letters": (lambda n, x: torch.einsum("bchw,bchv->bcwv", x, x), lost()),
+    "lower half times its gate": (lambda n, x: functional.glu(x, 1), Layout(1, 2, True)),
+    "left half times its gate": (lambda n, x: functional.glu(x, 3), Layout(1, 4, True)),
+    "channels repeated": (lambda n, x: x.repeat(1, 3, 1, 1), Layout(1, 12, True)),
+    "rows repeated": (lambda n, x: x.repeat_interleave(2, 2), Layout(1, 4, True)),
+    "chosen channels": (lambda n, x: x.index_select(1, torch.tensor([2, 0, 0])), Layout(1, 3, True)),
+    "cumulated over rows": (lambda n, x: x.cumsum(2), Layout(1, 4, True)),
+    "cumulated over channels": (lambda n, x: x.cumsum(1), lost()),
+    "windows of rows": (lambda n, x: x.unfold(2, 3, 1), Layout(1, 4, True)),
+    "windows of channels": (lambda n, x: x.unfold(1, 3, 1), lost()),
+    "stacked before": (lambda n, x: torch.stack([x, x.relu()], 1), Layout(2, 4, True)),
+    "stacked behind": (lambda n, x: torch.stack([x, x.relu()], -1), Layout(1, 4, True)),
+    "stacked across layouts": (lambda n, x: torch.stack([x, x.permute(0, 2, 3, 1).reshape(x.shape)], 1), lost()),
+    "chosen by a condition": (lambda n, x: torch.where(x > 0, x, 0.1 * x), Layout(1, 4, True)),
+    "a row written anew": (lambda n, x: _written(x, 2), Layout(1, 4, True)),
+    "a channel written anew": (lambda n, x: _written(x, 1), Layout(1, 4, True)),
+    "a row of other channels written in": (lambda n, x: x.select_scatter(x[:, 0, :4], 2, 1), lost()),
+    "divided by its norm over channels": (lambda n, x: functional.normalize(x, dim=1), Layout(1, 4, True)),
+    "divided by neighbouring channels": (lambda n, x: functional.local_response_norm(x, 3), Layout(1, 4, True)),
+    "channels shuffled": (lambda n, x: functional.channel_shuffle(x, 2), Layout(1, 4, True)),
+    "channels shuffled by hand": (
+        lambda n, x: x.unflatten(1, (2, 2)).transpose(1, 2).contiguous().flatten(1, 2),
+        Layout(1, 4, True),
+    ),
+    "channels mixed with rows": (lambda n, x: x.unflatten(1, (2, 2)).transpose(2, 3).flatten(1, 2), lost()),
+    "channels into positions": (lambda n, x: functional.pixel_shuffle(x, 2), Layout(1, 1, True)),
+    "positions into channels": (lambda n, x: functional.pixel_unshuffle(x, 2), Layout(1, 16, True)),
+    "positions into rows of channels": (
+        lambda n, x: functional.pixel_unshuffle(x.permute(0, 2, 3, 1), 2),
+        lost(),
+    ),
+    "enlarged vectors": (lambda n, x: functional.interpolate(x[:, :, 0], scale_factor=2), Layout(1, 4, True)),
+    "unknown operation": (lambda n, x: x.tril(), lost()),
+    "convolution after an unknown operation": (lambda n, x: n.conv(x.tril()), Layout(1, 5, True)),
 }
 
 

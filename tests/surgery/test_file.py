@@ -1,10 +1,13 @@
+import copy
+
 import pytest
 import torch
+from torch import nn
 
-from tests.surgery.cutting import cut, images, kept
+from tests.surgery.cutting import Head, cut, images, kept
 from tests.tiny import TinyResidual
 from unweave.decoupling.tensor_file import read_tensors, write_tensors
-from unweave.errors import MissingExtraError, RunError, SettingError
+from unweave.errors import ExtractionError, MissingExtraError, RunError, SettingError
 from unweave.surgery import onnx_file
 from unweave.surgery.file import load_extracted
 
@@ -96,6 +99,54 @@ def test_other_endings_are_refused(small, tmp_path):
 def test_onnx_without_its_packages_says_what_to_install(small, tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_file, "_NEEDED", ("no_such_package",))
     with pytest.raises(MissingExtraError, match=r"no_such_package.*pip install 'unweave\[onnx\]'"):
+        small.save(tmp_path / "small.onnx")
+
+
+@torch.library.custom_op("tests::halved", mutates_args=())
+def halved(values: torch.Tensor) -> torch.Tensor:
+    return values / 2
+
+
+@halved.register_fake
+def _(values):
+    return torch.empty_like(values)
+
+
+class Halving(nn.Module):
+    def forward(self, values):
+        return halved(values)
+
+
+def test_no_form_of_file_is_recommended_where_none_can_hold_the_network(tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_file, "_NEEDED", ())
+    network = Head(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), Halving()), 4)
+    small = cut(network, images(3, 4, 4), {"body.1/relu:0": kept(4, 0, 2)})
+    for suffix in (".safetensors", ".onnx"):
+        with pytest.raises(ExtractionError, match=r"^tests.halved is .*: neither .*\(small.state_dict") as found:
+            small.save(tmp_path / f"small{suffix}")
+        assert str(found.value).isprintable()
+    assert not list(tmp_path.iterdir())
+    torch.save(small.state_dict(), tmp_path / "weights.pt")  # what the message says to do
+    again = copy.deepcopy(small)
+    nn.init.zeros_(again.state_dict()["body.0.weight"])
+    again.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
+    assert torch.equal(again(images(3, 4, 4)), small(images(3, 4, 4)))
+
+
+def test_what_onnx_cannot_express_is_said_without_colours_and_can_be_a_safetensors_file(small, tmp_path, monkeypatch):
+    def fails(*_, **__):
+        raise torch.onnx.OnnxExporterError("\x1b[31mFailed\x1b[0m to convert") from RuntimeError(
+            "\n\x1b[96mNo ONNX function found for aten.i1\x1b[0m.\nmore"
+        )
+
+    monkeypatch.setattr(onnx_file, "_NEEDED", ())
+    monkeypatch.setattr(torch.onnx, "export", fails)
+    message = r"exported to ONNX: No ONNX function found for aten.i1; write a .safetensors file$"
+    with pytest.raises(ExtractionError, match=message):
+        small.save(tmp_path / "small.onnx")
+    assert small.save(tmp_path / "small.safetensors").exists()
+    monkeypatch.setattr(onnx_file, "operations_of_others", lambda graph: ["torchvision.deform_conv2d"])
+    with pytest.raises(ExtractionError, match=r"aten.i1; of torchvision.deform_conv2d: write it with PyTorch's own"):
         small.save(tmp_path / "small.onnx")
 
 

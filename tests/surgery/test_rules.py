@@ -182,6 +182,26 @@ def test_a_gate_is_made_only_for_channels_that_are_there():
     assert not {"index_copy", "index_select"} & set(operations(small))
 
 
+class _GatedConstants(_Gated):
+    """As above, but channels that the masks make constant are gated too, and a convolution with borders follows."""
+
+    def __init__(self):
+        super().__init__()
+        self.apart, self.behind = nn.Conv2d(4, 4, 1, groups=4), nn.Conv2d(4, 4, 3, padding=1)
+        nn.init.constant_(self.apart.bias, 0.5)
+
+    def forward(self, values):
+        values = functional.relu(self.apart(functional.relu(self.conv(values))))
+        gate = torch.sigmoid(self.excite(functional.adaptive_avg_pool2d(values, 1)[:, :2]))
+        return self.classifier(self.behind(values * gate).mean((2, 3)))
+
+
+def test_constant_channels_that_are_gated_have_all_positions():
+    small = cut(_GatedConstants(), images(3, 4, 4), {"relu:0": kept(4, 0), "mul:0": kept(4, 2, 3)})
+    assert operations(small).count("expand") == 1
+    assert shape(small, "behind.weight") == (4, 2, 3, 3)
+
+
 class _Attention(nn.Module):
     """One block of a transformer over the positions of a patch embedding, with a class token."""
 

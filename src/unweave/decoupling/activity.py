@@ -52,6 +52,9 @@ def _through(node: fx.Node, sources: list[Activity], computed: set[fx.Node], bat
     return None
 
 
+_ZERO_OF_ZEROS = ("add", "sub", "rsub", "maximum", "minimum", "addcmul")
+
+
 def _combined(node: fx.Node, sources: list[Activity], computed: set[fx.Node], shape: tuple[int, ...]) -> Activity:
     """A sum can be non-zero where one side can, a product where both can. Other operands may be anything."""
     inputs = data_inputs(node, computed)
@@ -65,7 +68,7 @@ def _combined(node: fx.Node, sources: list[Activity], computed: set[fx.Node], sh
             return None
         return torch.stack(known).all(0) if known else None
     alone = len(inputs) < 2 or any(concrete_shape(value) != shape for value in inputs)
-    if alone or any(source is None for source in sources):
+    if operation_name(node) not in _ZERO_OF_ZEROS or alone or any(source is None for source in sources):
         return None
     return torch.stack([source for source in sources if source is not None]).any(0)
 

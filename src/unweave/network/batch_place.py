@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx
 
 from unweave.network.graph import operation_name
 from unweave.network.layouts import reduced_dims
-from unweave.network.operations import Effect, computed_from_images, data_inputs, operation_of
+from unweave.network.operations import ALONG_ONE_DIMENSION, Effect, computed_from_images, data_inputs, operation_of
 
 BATCH = 1_000_003
 """Stands for the batch size: a prime, so that a size that it divides has the batch in it."""
@@ -85,6 +85,8 @@ def _followed(node: fx.Node, shape: tuple[int, ...], before: tuple[int, ...], pl
     if effect is Effect.UNKNOWN:
         return None
     dim = place.dim
+    if name in ALONG_ONE_DIMENSION and int(cast(Any, node.args[1])) % len(before) == dim:
+        return None
     if effect is Effect.MOVE and name != "expand":
         order = order_of(node, len(before))
         return _reshaped(shape, before, place) if order is None else _moved_to(order.index(dim), place)

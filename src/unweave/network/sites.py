@@ -273,7 +273,8 @@ def _block_nodes(captured: NetworkGraph, where: Mapping[fx.Node, Layout]) -> lis
 
 
 def _can_be_site(node: fx.Node, where: Mapping[fx.Node, Layout]) -> bool:
-    return gives_tensor(node) and where[node].dim is not None and where[node].batch_first
+    channels = gives_tensor(node) and where[node].dim is not None and where[node].batch_first
+    return channels and bool(node.meta["val"].is_floating_point())
 
 
 def _carried_into_concatenation(node: fx.Node) -> bool:
@@ -296,9 +297,11 @@ def _runs(captured: NetworkGraph, where: Mapping[fx.Node, Layout]) -> list[list[
             between = nodes[position[previous] + 1 : index + 1] if previous is not None else []
             if previous is not None and _channels_stay(previous, between, where, computed):
                 runs[-1].append(node)
+                # Channels that are taken apart may be put together again (shuffled): what came before counts.
+                previous = node if where[node].dim is not None else previous
             else:
                 runs.append([node])
-            previous = node
+                previous = node
         reach = max([reach, *(position[user] for user in node.users if user in position)])
     return runs
 

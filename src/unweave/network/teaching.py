@@ -31,7 +31,7 @@ def teach_operation(
     Parameters
     ----------
     name
-        As PyTorch has it: `"cumsum"` for `torch.ops.aten.cumsum`, `"mine::swish"` for one registered with
+        As PyTorch has it: `"tril"` for `torch.ops.aten.tril`, `"mine::swish"` for one registered with
         `torch.library`.
     effect
         `"keep"`: every channel of the result is made of the same channel of the first operand. `"norm"`: so too, with

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from unweave.errors import ExtractionError, MissingExtraError
 from unweave.files import replacing
 from unweave.surgery.checking import relative_difference, tolerance
 from unweave.surgery.extracted import ExtractedNetwork
+from unweave.surgery.stored_graph import WITHOUT_A_FILE, operations_of_others, refuse_operation
 
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _LEAST_TOLERANCE = 1e-4
 """onnxruntime's operations sum in other orders than PyTorch's, also in float64."""
 
@@ -49,6 +52,9 @@ def save_onnx(small: ExtractedNetwork, file: str | Path) -> Path:
         If the file cannot be written.
     """
     check_installed()
+    others = operations_of_others(small.graph)
+    for name in others:
+        refuse_operation(name)
     from unweave.surgery.file import example_of
 
     images = example_of(small)
@@ -68,14 +74,20 @@ def save_onnx(small: ExtractedNetwork, file: str | Path) -> Path:
                 verbose=False,
             )
         except torch.onnx.OnnxExporterError as error:
-            reason = next(iter(str(error).splitlines()), "no message")
-            raise ExtractionError(
-                f"the network cannot be exported to ONNX: {reason}; write a .safetensors file"
-            ) from error
+            instead = f"of {', '.join(others)}: {WITHOUT_A_FILE}" if others else "write a .safetensors file"
+            raise ExtractionError(f"the network cannot be exported to ONNX: {_reason(error)}; {instead}") from error
         assert program is not None
         program.save(str(draft), external_data=False)
         _check_equal(small, draft, (images, images[:1], torch.cat([images, images[:1]])))
     return Path(file)
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what the exporter failed at in the end, without the colours of its messages."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    plain = _COLOURS.sub("", str(error))
+    return next((line.strip() for line in plain.splitlines() if line.strip()), type(error).__name__).rstrip(".")
 
 
 def _check_equal(small: ExtractedNetwork, file: Path, batches: tuple[Tensor, ...]) -> None:

@@ -13,8 +13,15 @@ import torch
 from torch import fx
 
 from unweave.errors import ExtractionError
+from unweave.network.graph import operation_name
 
 aten = torch.ops.aten
+WITHOUT_A_FILE = (
+    "write it with PyTorch's own operations; or, in Python, keep the module that uw.extract returns: "
+    "torch.save(small.state_dict(), file) keeps its weights, and load_state_dict puts them into what the same network "
+    "and paths are extracted to again"
+)
+"""What can be done where an operation keeps a network out of a file."""
 _NUMBERS = {
     name: getattr(operator, name) for name in ("getitem", "add", "sub", "mul", "floordiv", "truediv", "mod", "neg")
 }
@@ -54,10 +61,32 @@ def _target_name(node: fx.Node) -> str:
     name = getattr(node.target, "__name__", "")
     if _NUMBERS.get(name) is node.target:
         return f"operator.{name}"
+    refuse_operation(operation_name(node))
     raise ExtractionError(
-        f"the operation {node.target} cannot be written to a .safetensors file, which holds PyTorch's own only; write "
-        "an .onnx file, or keep the state dict: torch.save(small.state_dict(), file)"
+        f"{operation_name(node)} is not one of PyTorch's own operations, and a .safetensors file holds no others; an "
+        f".onnx file may hold it. Otherwise {WITHOUT_A_FILE}"
     )
+
+
+def refuse_operation(name: str) -> None:
+    """Refuse an operation that neither form of file can hold. Of torchvision's, ONNX has some.
+
+    Raises
+    ------
+    ExtractionError
+    """
+    if "." in name and not name.startswith("torchvision."):
+        raise ExtractionError(
+            f"{name} is not one of PyTorch's own operations: neither a .safetensors nor an .onnx file can hold it; "
+            + WITHOUT_A_FILE
+        )
+
+
+def operations_of_others(graph: fx.Graph) -> list[str]:
+    """The names of operations that are not PyTorch's own."""
+    targets = {node.target: node for node in graph.nodes if node.op == "call_function"}
+    others = [node for target, node in targets.items() if getattr(target, "namespace", "aten") != "aten"]
+    return [operation_name(node) for node in others]
 
 
 def _encoded(value: Any) -> Any:
@@ -73,7 +102,9 @@ def _encoded(value: Any) -> Any:
         return {"device": "any"}
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise ExtractionError(f"{value!r}, an operand of the network, cannot be written to a .safetensors file")
+    raise ExtractionError(
+        f"{value!r}, an operand of the network, cannot be written to a .safetensors file; an .onnx file may hold it"
+    )
 
 
 def graph_from_dict(nodes: Sequence[Mapping[str, Any]]) -> fx.Graph:

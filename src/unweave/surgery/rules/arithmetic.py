@@ -75,7 +75,7 @@ class Arithmetic:
         order = _order(left, right, writer, wanted)
         added = _added_in_place(node, left, right, writer, order)
         if added is None:
-            sides = [_written(one, writer, order) for one in (left, right)]
+            sides = [_written(one, other, node, writer, order) for one, other in ((left, right), (right, left))]
             added = writer.copy(node, (*sides, *node.args[2:]))
         return Held(added, dim, order)
 
@@ -181,8 +181,8 @@ def _written_in_full(one: _Operand, writer: Writer, order: tuple[int, ...]) -> f
     return writer.place(one.value, one.dim, order)
 
 
-def _written(one: _Operand, writer: Writer, order: tuple[int, ...]) -> object:
-    """A side with its channels in `order`, or as one number for each where it is constant."""
+def _written(one: _Operand, other: _Operand, node: fx.Node, writer: Writer, order: tuple[int, ...]) -> object:
+    """A side with its channels in `order`; one number for each where it is constant and the other has all positions."""
     if not isinstance(one.value, fx.Node):
         return one.value
     static = writer.flow.static.get(one.value)
@@ -195,6 +195,7 @@ def _written(one: _Operand, writer: Writer, order: tuple[int, ...]) -> object:
     if one.dim is None:
         return writer.argument(one.value)
     real = [channel for channel in order if channel != FILLER]
-    if not set(real) & set(_kept(one, writer)) and bool(one.channels.known[real].all()):
+    constant = not set(real) & set(_kept(one, writer)) and bool(one.channels.known[real].all())
+    if constant and _followed(other, writer) and writer.flow.shape(other.value) == writer.flow.shape(node):  # type: ignore[arg-type]
         return writer.constants(one.value, one.dim, order)
     return writer.place(one.value, one.dim, order)

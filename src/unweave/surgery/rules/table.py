@@ -47,7 +47,8 @@ _POINTWISE = frozenset(
         "_to_copy", "alias", "neg", "abs", "sqrt", "square", "erf", "exp", "log", "rsqrt", "reciprocal", "detach",
     )
 )  # fmt: skip
-_SAME_CONSTANTS = frozenset(["upsample_nearest2d", "upsample_bilinear2d"])
+_SAME_CONSTANTS = frozenset(["upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "upsample_bilinear2d"])
+_ARITHMETIC = frozenset(["add", "sub", "rsub", "mul", "div", "maximum", "minimum"])
 _ALONG_DIMENSIONS = frozenset(["roll", "flip"])
 _CONVOLUTIONS = frozenset(["conv1d", "conv2d", "conv3d"])
 _TRANSPOSED = frozenset(["conv_transpose1d", "conv_transpose2d", "conv_transpose3d"])
@@ -106,7 +107,7 @@ def _norm(node: fx.Node, source: fx.Node, flow: Flow) -> Rule | None:
 def _pool(node: fx.Node, source: fx.Node, flow: Flow) -> Rule | None:
     if not isinstance(node.meta.get("val"), Tensor) and any(user.args[1] != 0 for user in node.users):
         return None
-    return Pool()
+    return Pool() if "pool" in operation_name(node) else None
 
 
 def _mix(node: fx.Node, source: fx.Node, flow: Flow) -> Rule | None:
@@ -161,9 +162,7 @@ def _reduce(node: fx.Node, source: fx.Node, flow: Flow) -> Rule | None:
 
 def _is_arithmetic(node: fx.Node, flow: Flow) -> bool:
     return (
-        operation_of(node).effect is Effect.COMBINE
-        and len(node.args) >= 2
-        and any(flow.follows(one) for one in node.args[:2])
+        operation_name(node) in _ARITHMETIC and len(node.args) >= 2 and any(flow.follows(one) for one in node.args[:2])
     )
 
 
