@@ -107,7 +107,7 @@ def _norm(node: fx.Node, source: fx.Node, flow: Flow) -> Rule | None:
 def _pool(node: fx.Node, source: fx.Node, flow: Flow) -> Rule | None:
     if not isinstance(node.meta.get("val"), Tensor) and any(user.args[1] != 0 for user in node.users):
         return None
-    return Pool() if "pool" in operation_name(node) else None
+    return Pool() if "pool" in operation_name(source if is_first_result(node) else node) else None
 
 
 def _mix(node: fx.Node, source: fx.Node, flow: Flow) -> Rule | None:
