@@ -37,10 +37,19 @@ def test_measures_that_need_no_images_take_no_passes(paths):
 
 
 def test_time_grows_with_the_time_of_an_image(paths, monkeypatch):
-    ticks = iter([10.0, 14.0])  # eight images in four seconds
+    # twelve images that warm up; the others are read in 3 seconds and run in 6
+    ticks = iter([0.0, 90.0, 190.0, 200.0, 203.0, 209.0])
     monkeypatch.setattr("unweave.pipeline.measuring_cost.time.perf_counter", lambda: next(ticks))
     subject = Subject(paths, TinyPlain().randomised(), IMAGES)
     found = measuring_cost(["specificity"], subject)
     assert (found.rows, found.images, found.forward_passes) == (2, 24, 24 * 9)
-    assert found.seconds == pytest.approx(24 * 9 * 0.5)
+    assert found.seconds == pytest.approx(24 * 0.25 + 24 * 9 * 0.5)
     assert str(found) == "2 rows on 24 images: about 2 min"
+
+
+def test_a_network_in_training_mode_is_not_trained_by_the_estimate(paths):
+    network = TinyPlain().randomised().train()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    measuring_cost(["specificity"], Subject(paths, network, IMAGES))
+    assert network.training
+    assert all(tensor.equal(before[name]) for name, tensor in network.state_dict().items())

@@ -15,12 +15,13 @@ from unweave.analysis.hit_rate import MOSAICS
 from unweave.analysis.keep_curve import OTHERS, SHARES
 from unweave.analysis.specificity import CONTROLS
 from unweave.data.labelled import LabelledImages
-from unweave.estimates import Estimate, duration
+from unweave.estimates import Estimate, duration, fastest
+from unweave.network.shared_copy import shared_copy
 from unweave.paths import Paths
 from unweave.pipeline.studies import ABLATION_OTHERS
 from unweave.pipeline.subject import Subject, others_asked
 
-_TIMED = 8
+_TIMED = 16
 _OF_CLASSES = {"accuracy", "interpretability", "compare_interpretability", "ablation", "keep_curve", "misjudgements"}
 
 
@@ -93,20 +94,29 @@ def measuring_cost(names: Sequence[str], subject: Subject) -> MeasuringCost:
     if subject.network is None or subject.images is None:
         return MeasuringCost(rows, images, 0, 0.0)
     passes = forward_passes(names, subject.paths, subject.images)
-    found = MeasuringCost(rows, images, passes, passes * seconds_per_image(subject.network, subject.images))
+    found = MeasuringCost(rows, images, passes, seconds_to_measure(subject.network, subject.images, passes))
     if "compare_interpretability" not in names:
         return found
     return reduce(_sum, (measuring_cost(["accuracy"], one) for one in subject.beside.values()), found)
 
 
-def seconds_per_image(network: nn.Module, images: LabelledImages) -> float:
-    """To read one and to run the network on it, from a few."""
-    few = images.intact(min(_TIMED, len(images)))
-    started = time.perf_counter()
-    batch = images.images(few)
-    with torch.inference_mode():
-        network(batch.to(next((p.device for p in network.parameters()), torch.device("cpu"))))
-    return (time.perf_counter() - started) / len(few)
+def seconds_to_measure(network: nn.Module, images: LabelledImages, passes: int) -> float:
+    """To read all images once, and to run the network on `passes` of them: from a few, and as many others before them,
+    which warm up."""
+    few = images.intact(min(2 * _TIMED, len(images)))
+    copied, timed = shared_copy(network), []
+    device = next((p.device for p in copied.parameters()), torch.device("cpu"))
+    for some in (few[::2], few[1::2]):
+        if not len(some):
+            continue
+        started = time.perf_counter()
+        batch = images.images(some)
+        read = time.perf_counter()
+        with torch.inference_mode():
+            copied(batch.to(device))
+        timed.append(((read - started) / len(some), (time.perf_counter() - read) / len(some)))
+    reading, running = map(fastest, zip(*timed, strict=True))
+    return len(images) * reading + passes * running
 
 
 def _sum(first: MeasuringCost, second: MeasuringCost) -> MeasuringCost:

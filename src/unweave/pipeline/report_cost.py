@@ -11,7 +11,7 @@ from unweave.pipeline.measuring_cost import (
     MeasuringCost,
     ablation_passes,
     keep_curve_passes,
-    seconds_per_image,
+    seconds_to_measure,
     specificity_passes,
 )
 from unweave.pipeline.report_sections import IMAGES_SEARCHED, controlled, has_mosaics, single_classes
@@ -46,4 +46,4 @@ def report_cost(
         If rows are inputs.
     """
     passes = report_passes(paths, images, mosaics=mosaics, others=others)
-    return MeasuringCost(len(paths), len(images), passes, passes * seconds_per_image(network, images))
+    return MeasuringCost(len(paths), len(images), passes, seconds_to_measure(network, images, passes))
