@@ -5,6 +5,7 @@ import torch
 
 from tests.analysis.by_hand import SITE, ReadOut, keeping, pictures
 from unweave.analysis.keep_curve import _random_ranks, _ranks, keep_curve
+from unweave.analysis.predictions import Predictor
 from unweave.errors import PathsError, SettingError
 from unweave.paths import Paths
 
@@ -39,6 +40,19 @@ def test_scores_that_rank_the_own_channel_last_are_neither():
     summary = keep_curve(network, scored(network, worst), EVERY, shares=(0, 0.5, 1)).summary
     assert summary["keep_area"] == pytest.approx((0.5 + 0.75) / 2)
     assert summary["remove_area"] == pytest.approx((1 + 0.75) / 2)
+
+
+def test_what_the_curves_share_is_asked_once(monkeypatch):
+    images_run = []
+    run = Predictor.run
+    monkeypatch.setattr(
+        Predictor, "run", lambda self, images, tap: images_run.append(len(images)) or run(self, images, tap)
+    )
+    network = ReadOut()
+    keep_curve(network, scored(network, RIGHT), EVERY, shares=(0, 0.5, 1))
+    whole, asked = len(EVERY), 3 * len(EVERY)
+    nothing_kept, half_of_three_curves = asked, 3 * asked
+    assert sum(images_run) == whole + nothing_kept + half_of_three_curves
 
 
 def test_of_equal_scores_the_lower_channel_comes_first():

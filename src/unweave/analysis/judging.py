@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Literal
 
 import numpy as np
@@ -25,6 +26,7 @@ Filling = Literal["zero", "mean", "resample"]
 FILLINGS: tuple[Filling, ...] = ("zero", "mean", "resample")
 """What a channel that a mask drops holds instead: nothing, its mean over images, or what it holds for another image."""
 
+_WHOLE = -1
 _MEAN_OF = 512
 _MOST_BYTES = 2**28
 
@@ -107,7 +109,9 @@ def answers(
     counts, hits = np.zeros((2, len(rows)), np.int64), np.zeros((2, 1 + len(variants), len(rows)), np.int64)
     everything, seen = questions.images, []
     fills = _Fills.of(predictor, images, everything, {v.filling for v in variants}, seed)
-    total = len(everything) + len(variants) * int((questions.asked > 0).sum())
+    same = _first_alike(variants)
+    distinct = sorted(set(same) - {_WHOLE})
+    total = len(everything) + len(distinct) * int((questions.asked > 0).sum())
     with progress(title, total, show_progress) as advance:
         for chosen, batch in image_batches(images, everything, size=fills.batch_size):
             seen.append(chosen)
@@ -118,17 +122,36 @@ def answers(
             for start in range(0, len(asking), fills.batch_size):
                 which, use = asking[start : start + fills.batch_size], about[start : start + fills.batch_size]
                 part, kinds = batch[torch.from_numpy(use)], questions.asked[which, chosen[use]]
-                taps = (fills.tap(variant, which, records, use) for variant in variants)
-                scores = [original[use], *(predictor.run(part, tap) for tap in taps)]
-                calls = np.stack([_called(rows, which, table) for table in scores])
+                called = {_WHOLE: _called(rows, which, original[use])}
+                for number in distinct:
+                    scores = predictor.run(part, fills.tap(variants[number], which, records, use))
+                    called[number] = _called(rows, which, scores)
+                calls = np.stack([called[number] for number in (_WHOLE, *same)])
                 for kind in (0, 1):
                     mine = kinds == kind + 1
                     np.add.at(counts[kind], which[mine], 1)
                     np.add.at(hits[kind].T, which[mine], calls[:, mine].T)
-                advance(len(variants) * len(use))
+                advance(len(distinct) * len(use))
     with np.errstate(invalid="ignore"):
         own, others = hits / counts[:, None].astype(float)
     return Answers(own, others, np.concatenate([np.empty(0, np.int64), *seen]))
+
+
+def _first_alike(variants: Sequence[Variant]) -> list[int]:
+    """For each variant the first one that asks the same; `_WHOLE` if it keeps every channel. The ends of keep curves
+    are asked once so, however many curves there are."""
+    first: dict[tuple[object, ...], int] = {}
+    found = []
+    for number, variant in enumerate(variants):
+        masks = variant.paths.masks.values()
+        if all(bool(mask.all()) for mask in masks):
+            found.append(_WHOLE)
+            continue
+        digest = blake2b()
+        for mask in masks:
+            digest.update(mask.cpu().contiguous().numpy().tobytes())
+        found.append(first.setdefault((variant.filling, digest.digest()), number))
+    return found
 
 
 def _called(rows: Sequence[ClassRow], which: np.ndarray, scores: np.ndarray) -> np.ndarray:
