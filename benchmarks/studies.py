@@ -249,6 +249,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--limit", type=int, help="search images a class; default 500, of Imagenette 50")
+    parser.add_argument("--measure-limit", type=int, help="test images a class; default: all")
     parser.add_argument("--passes", type=int, default=20)
     parser.add_argument("--rate", type=float, default=0.1, help="of all searches but selective's, which has its own")
     parser.add_argument("--beta", default="0.1", help="of released and variational: a number, or elbow")
@@ -264,7 +265,7 @@ def main() -> None:
             parser.error("give a network, or --figures")
         limit = chosen.limit or (50 if chosen.network in IMAGENET else 500)
         beta = chosen.beta if chosen.beta == "elbow" else float(chosen.beta)
-        study = Study(chosen.network, chosen.work, limit, chosen.passes, chosen.rate, beta)
+        study = Study(chosen.network, chosen.work, limit, chosen.passes, chosen.rate, beta, chosen.measure_limit)
         for method in chosen.methods:
             result = study_method(study, method, chosen.seeds, chosen.deep_seeds)
             keep(f"studies_{study.name}_{method}", result, chosen.results)

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch.utils.data import Subset
 
 import unweave as uw
 from benchmarks.common import user_networks
 from benchmarks.images import compressed_tests, data_of
-from unweave.data.labelled import LabelledImages
+from unweave.data.labelled import LabelledImages, labelled
 from unweave.files import write_text
 from unweave.paths import Paths
 from unweave.runs.folder import RunFolder
@@ -37,6 +38,7 @@ class Study:
     passes: int
     rate: float
     beta: float | str
+    measure_limit: int | None = None
 
     @cached_property
     def network(self) -> Any:
@@ -44,8 +46,11 @@ class Study:
 
     @cached_property
     def images(self) -> tuple[LabelledImages, LabelledImages]:
-        """(to search on, to measure on)"""
+        """(to search on, to measure on: at most `measure_limit` of each class, the first ones)"""
         search, measure = data_of(self.name)
+        if self.measure_limit is not None:
+            first = np.concatenate([np.flatnonzero(measure.labels == c)[: self.measure_limit] for c in measure.classes])
+            measure = labelled(Subset(measure.dataset, np.sort(first).tolist()))
         return search, measure
 
     @cached_property
