@@ -12,6 +12,7 @@ from unweave.data.labelled import labelled
 from unweave.errors import DataError, PathsError, RunError, SettingError
 from unweave.network.tapping import Multiplier
 from unweave.runs.folder import RunFolder
+from unweave.search import attribution_scores as attribution_scores_module
 from unweave.search import attributor
 from unweave.search.attribute import attribute
 from unweave.search.attribution import Attribution
@@ -88,6 +89,32 @@ def test_eight_steps_come_closer_than_one():
         return sum(float((other.scores[name] - table).abs().sum()) for name, table in fine.scores.items())
 
     assert distance(8) < 0.5 * distance(1)
+
+
+def test_taking_gradients_at_another_scale_changes_no_digit(monkeypatch):
+    network, data = small_problem(torch.float32)
+    scaled = attribute(network, data)
+    monkeypatch.setattr(attribution_scores_module, "_SCALE", 1.0)
+    plain = attribute(network, data)
+    assert all(torch.equal(scaled.scores[name], table) for name, table in plain.scores.items())
+
+
+class HalfInside(TwoLayers):
+    """The same in float32, but what enters the last layer passes through float16, which has no 2 ** 64."""
+
+    def __init__(self):
+        super().__init__()
+        self.float()
+
+    def forward(self, values):
+        return self.last(self.first(values).to(torch.float16).to(torch.float32))
+
+
+def test_float16_inside_a_network_has_finite_gradients():
+    _, data = two_layers()
+    data = TensorDataset(data.tensors[0].float(), data.tensors[1])
+    (found,) = attribute(HalfInside(), data, "filter", of="logit").scores.values()
+    assert found.numpy() == pytest.approx(np.array([[2.0, -2.0], [6.0, 0.0]]))
 
 
 @pytest.mark.parametrize("over", ["own", "all"])

@@ -20,6 +20,11 @@ from unweave.search.targets import Target
 Of = Literal["class_probability", "logit"]
 Over = Literal["own", "all"]
 
+_SCALE = 2.0**64
+"""What answers are multiplied with while gradients are taken. Near closed gates, gradients at the first sites are
+products of many small gates: without it they are subnormal, which a CPU takes several times as long for. A power of
+two changes no digit of the others."""
+
 
 @dataclass(frozen=True)
 class Question:
@@ -77,11 +82,33 @@ def attribution_scores(
     NumericError
         If NaN or infinity appears, naming the first site.
     """
+    # Where an image counts for one row alone, as for its own class, one backward pass serves all rows.
+    alone = bool((shows.sum(0) <= 1).all())
+    scale = _SCALE if torch.finfo(prepared.dtype).max > _SCALE else 1.0
+    totals = _gradients(prepared, images, targets, shows, question, alone, scale)
+    if not torch.isfinite(totals.sum()):  # a part of the network may be of float16, which has no room for the scale
+        totals = _gradients(prepared, images, targets, shows, question, alone, 1.0)
+    if not torch.isfinite(totals.sum()):
+        untouched = observe(prepared.tapped, images)
+        check_finite(untouched.activations, untouched.scores, prepared.tapped.sites)
+        raise NumericError("the gradient along the gates is NaN or infinite; is an operation not smooth near 0?")
+    found = totals if question.signed else totals.abs()
+    return shows.to(found.dtype) @ found[0] if alone else found.sum(1)
+
+
+def _gradients(
+    prepared: Prepared,
+    images: Tensor,
+    targets: Sequence[Target],
+    shows: Tensor,
+    question: Question,
+    alone: bool,
+    scale: float,
+) -> Tensor:
+    """Means over the points of the gradients along the gates, `[1 or rows, images, channels]`."""
     sites = prepared.tapped.sites
     count = sum(site.channels for site in sites)
     points = question.points()
-    # Where an image counts for one row alone, as for its own class, one backward pass serves all rows.
-    alone = bool((shows.sum(0) <= 1).all())
     parts = 1 if alone else len(targets)
     totals = torch.zeros(parts, len(images), count, device=images.device, dtype=prepared.dtype)
     for point in points:
@@ -89,11 +116,6 @@ def attribution_scores(
         scores = prepared.tapped(images, Multiplier(sites, by_site(gates, sites))).to(prepared.dtype)
         answers = [question.answer(target, scores[own]).sum() for target, own in zip(targets, shows, strict=True)]
         for part, answer in enumerate([torch.stack(answers).sum()] if alone else answers):
-            (gradient,) = torch.autograd.grad(answer, gates, retain_graph=part + 1 < parts)
-            totals[part] += gradient / len(points)
-    if not torch.isfinite(totals.sum()):
-        untouched = observe(prepared.tapped, images)
-        check_finite(untouched.activations, untouched.scores, sites)
-        raise NumericError("the gradient along the gates is NaN or infinite; is an operation not smooth near 0?")
-    found = totals if question.signed else totals.abs()
-    return shows.to(found.dtype) @ found[0] if alone else found.sum(1)
+            (gradient,) = torch.autograd.grad(answer * scale, gates, retain_graph=part + 1 < parts)
+            totals[part] += gradient / scale / len(points)
+    return totals
