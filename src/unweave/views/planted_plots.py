@@ -30,5 +30,5 @@ def plot_planted(runs: Table) -> Figure:
     axes.set_yticks(range(len(methods)), methods, fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel("AUROC of scores, mean over sites", fontsize=9)
-    axes.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4)
+    axes.legend(frameon=False, fontsize=8, loc="best")
     return figure
