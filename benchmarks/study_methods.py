@@ -22,8 +22,8 @@ from unweave.files import write_text
 from unweave.paths import Paths
 from unweave.runs.folder import RunFolder
 
-FAST_SHARE = 5
-"""attribute-fast looks at one in so many of the images."""
+FAST_SHARE = 0.4
+"""Of the images: what attribute-fast looks at."""
 _KEPT_BYTES = 2_200_000_000
 """What activations kept between passes may take: less than half of what a process may."""
 
@@ -139,7 +139,7 @@ def _attribute(study: Study, seed: int) -> Paths:
 
 
 def _attribute_fast(study: Study, seed: int) -> Paths:
-    few = max(1, study.limit // FAST_SHARE)
+    few = max(1, round(FAST_SHARE * study.limit))
     return study.attribute(study.folder("attribute-fast", seed), seed, few, keep=_released(study, seed))
 
 
