@@ -33,7 +33,7 @@ from unweave.runs.folder import RunFolder
 from unweave.tables import Table
 
 CONTROLS = 1
-"""Random masks a row in specificity: every seed draws others, and `random` is a method of its own."""
+"""Random masks a row: every seed draws others, and `random` is a method of its own."""
 OTHERS = 100
 """Images of other classes that ablation and the keep curve ask a row about."""
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -67,11 +67,16 @@ def measured(study: Study, method: str, seed: int, paths: Paths, *, deep: bool) 
     }
     found["interpretability"] = uw.interpretability(paths, found["accuracy"])
     if deep:
-        found["ablation"] = kept("ablation", lambda: uw.ablation(network, paths, images, others=OTHERS, seed=seed))
+        found["ablation"] = kept(
+            "ablation", lambda: uw.ablation(network, paths, images, others=OTHERS, controls=CONTROLS, seed=seed)
+        )
         found["hit_rate"] = kept("hit_rate", lambda: uw.hit_rate(network, paths, images, seed=seed))
         if paths.scores is not None:
             found["keep_curve"] = kept(
-                "keep_curve", lambda: uw.keep_curve(network, paths, images, shares=SHARES, others=OTHERS, seed=seed)
+                "keep_curve",
+                lambda: uw.keep_curve(
+                    network, paths, images, shares=SHARES, others=OTHERS, controls=CONTROLS, seed=seed
+                ),
             )
         if (compressed := study.compressed) is not None:
             found["misjudgements_compressed"] = kept(

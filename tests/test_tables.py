@@ -23,6 +23,9 @@ def table():
 def test_table_is_frozen(table):
     with pytest.raises(dataclasses.FrozenInstanceError, match="title"):
         table.title = "other"
+    for part in (table.columns, table.meanings, table.summary):
+        with pytest.raises(TypeError, match="item assignment"):
+            part["share"] = (1.0, 1.0)
 
 
 def test_columns_are_found_by_name(table):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -20,14 +21,16 @@ class Table:
     on which images, `meanings` explains columns and units, `summary` holds numbers about the whole table."""
 
     title: str
-    columns: dict[str, tuple[Any, ...]]
-    meanings: dict[str, str]
+    columns: Mapping[str, tuple[Any, ...]]
+    meanings: Mapping[str, str]
     summary: Mapping[str, float | int | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         lengths = {len(values) for values in self.columns.values()}
         if len(lengths) > 1:
             raise ValueError(f"columns differ in length: { {k: len(v) for k, v in self.columns.items()} }")
+        for name in ("columns", "meanings", "summary"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
@@ -37,13 +40,13 @@ class Table:
 
     def to_frame(self) -> pd.DataFrame:
         """A pandas copy."""
-        return pd.DataFrame(self.columns)
+        return pd.DataFrame(dict(self.columns))
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, as plain values for JSON."""
         columns = {name: [_plain(value) for value in values] for name, values in self.columns.items()}
         summary = {name: _plain(value) for name, value in self.summary.items()}
-        return {"title": self.title, "summary": summary, "columns": columns, "meanings": self.meanings}
+        return {"title": self.title, "summary": summary, "columns": columns, "meanings": dict(self.meanings)}
 
     def save(self, stem: str | Path) -> list[Path]:
         """Write `STEM.csv` (the columns) and `STEM.json` (everything), each whole or not at all."""

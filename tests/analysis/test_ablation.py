@@ -88,6 +88,20 @@ def test_the_table_has_the_whole_network_and_each_mask_by_each_filling():
     }
 
 
+def test_random_masks_are_averaged_over_draws_and_their_ends_told():
+    network = ReadOut()
+    paths = keeping(network, [[0], [1], [2]])
+    settings = {"fillings": ["zero"]}
+    draws = [ablation(network, paths, EVERY, controls=1, seed=seed, **settings)["balanced"][3] for seed in (4, 5, 6)]
+    table = ablation(network, paths, EVERY, controls=3, seed=4, **settings)
+    assert table["balanced"][3] == pytest.approx(sum(draws) / 3)
+    assert (table["balanced_lowest"][3], table["balanced_highest"][3]) == (min(draws), max(draws))
+    assert min(draws) < max(draws)
+    assert table["balanced_lowest"][:3] == table["balanced"][:3]
+    with pytest.raises(SettingError, match="controls must be at least 1, found 0"):
+        ablation(network, paths, EVERY, controls=0)
+
+
 def test_the_worst_class_is_named():
     network = ReadOut()
     table = ablation(network, keeping(network, [[0], [1], [0]], names=["a", "b", "<c>"]), EVERY, fillings=["zero"])

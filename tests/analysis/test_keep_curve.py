@@ -42,6 +42,22 @@ def test_scores_that_rank_the_own_channel_last_are_neither():
     assert summary["remove_area"] == pytest.approx((1 + 0.75) / 2)
 
 
+def test_random_orders_are_averaged_and_their_ends_told():
+    network = ReadOut()
+    paths = scored(network, RIGHT)
+    draws = [
+        keep_curve(network, paths, EVERY, shares=(0, 0.5, 1), controls=1, seed=seed)["random_balanced"]
+        for seed in (4, 5, 6)
+    ]
+    together = keep_curve(network, paths, EVERY, shares=(0, 0.5, 1), controls=3, seed=4)
+    assert together["random_balanced"] == pytest.approx(tuple(sum(values) / 3 for values in zip(*draws, strict=True)))
+    assert together["random_balanced_lowest"] == tuple(map(min, zip(*draws, strict=True)))
+    assert together["random_balanced_highest"] == tuple(map(max, zip(*draws, strict=True)))
+    assert len({values[1] for values in draws}) > 1
+    with pytest.raises(SettingError, match="controls must be at least 1, found 0"):
+        keep_curve(network, paths, EVERY, controls=0)
+
+
 def test_what_the_curves_share_is_asked_once(monkeypatch):
     images_run = []
     run = Predictor.run
@@ -49,7 +65,7 @@ def test_what_the_curves_share_is_asked_once(monkeypatch):
         Predictor, "run", lambda self, images, tap: images_run.append(len(images)) or run(self, images, tap)
     )
     network = ReadOut()
-    keep_curve(network, scored(network, RIGHT), EVERY, shares=(0, 0.5, 1))
+    keep_curve(network, scored(network, RIGHT), EVERY, shares=(0, 0.5, 1), controls=1)
     whole, asked = len(EVERY), 3 * len(EVERY)
     nothing_kept, half_of_three_curves = asked, 3 * asked
     assert sum(images_run) == whole + nothing_kept + half_of_three_curves

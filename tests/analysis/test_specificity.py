@@ -65,6 +65,17 @@ def test_random_masks_keep_as_many_channels_and_their_shares_are_averaged():
     assert table["random_false_accepts"] == (0.0, 0.0)
 
 
+def test_the_best_random_mask_and_the_numbers_of_images_are_told():
+    network = ReadOut()
+    paths = keeping(network, [[0], [1]])
+    draws = [specificity(network, paths, EVERY, controls=1, seed=seed)["random_balanced"] for seed in (5, 6, 7)]
+    table = specificity(network, paths, EVERY, controls=3, seed=5)
+    assert table["random_balanced_highest"] == tuple(map(max, zip(*draws, strict=True)))
+    assert len(set(draws)) > 1
+    assert (table["images"], table["other_images"]) == ((3, 3), (9, 9))
+    assert "images" not in table.summary
+
+
 def test_random_mask_of_all_channels_is_the_whole_network():
     network = ReadOut()
     table = specificity(network, keeping(network, [range(4)] * 4), EVERY, controls=2)

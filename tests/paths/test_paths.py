@@ -279,6 +279,12 @@ def test_top_ranks_channels_by_score():
     assert len(paths.top("a/relu:0", 10)) == 4
 
 
+@pytest.mark.parametrize("count", [0, -1])
+def test_top_gives_at_least_one_channel(count):
+    with pytest.raises(PathsError, match=f"at least one channel, found count {count}"):
+        animals()["cat"].top("a/relu:0", count)
+
+
 def test_top_refuses_many_rows_no_scores_and_unknown_sites():
     with pytest.raises(PathsError, match=r"top\(\) is about one row, there are 3"):
         animals().top("a/relu:0", 2)

@@ -18,18 +18,20 @@ def some_paths(classes, *, scored=False):
 
 
 def test_every_measure_that_looks_at_images_is_counted():
-    specificity, ablation = 24 * (1 + 2 * 4), 9 * 2 * 24 + 3 * 24
+    specificity, ablation = 24 * (1 + 2 * 4), 15 * 2 * 24 + 3 * 24
     found = report_passes(some_paths(2), IMAGES, mosaics=8, others=None)
     assert found == specificity + ablation + EXCITING
     with_scores = report_passes(some_paths(2, scored=True), IMAGES, mosaics=8, others=None)
-    assert with_scores - found == 3 * len(SHARES) * 2 * 24 + 24
+    assert (
+        with_scores - found == (5 * (len(SHARES) - 2) + 1) * 2 * 24 + 24
+    )  # the ends of all curves: once, and the whole
     misjudged = report_passes(some_paths(3), IMAGES, mosaics=8, others=None) - found
-    assert misjudged == 24 * 4 + 9 * 24 + 3 * 8
+    assert misjudged == 24 * 4 + 15 * 24 + 3 * 8
 
 
 def test_fewer_questions_take_fewer_passes():
     asked = 2 + 24 // 2  # others, and about as many of its own as each of two rows has
-    specificity, ablation = 24 + 2 * asked * 4, 9 * 2 * (8 + 2) + 3 * 24
+    specificity, ablation = 24 + 2 * asked * 4, 15 * 2 * (8 + 2) + 3 * 24
     assert report_passes(some_paths(2), IMAGES, mosaics=0, others=2) == specificity + ablation + EXCITING
 
 

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor, nn
 
-from unweave.analysis.class_rows import Wording, class_rows, without_images
+from unweave.analysis.class_rows import Wording, class_rows, no_images, without_images
 from unweave.analysis.origin import origin
 from unweave.analysis.predictions import Predictor, image_batches, left_out
 from unweave.data.labelled import Data, LabelledImages, labelled
-from unweave.errors import DataError
 from unweave.paths import Paths
 from unweave.progress import progress
 from unweave.tables import Table
@@ -63,7 +62,7 @@ def accuracy(
     positions = [row.own(images) for row in rows]
     total = sum(len(p) for p in positions)
     if total == 0:
-        raise DataError("none of the paths' classes has images in this data")
+        raise no_images(rows, images)
     predictor = Predictor.of(network, paths, device)
     own, whole, counts, seen = [], [], [], []
     with progress("accuracy", total, show_progress) as advance:

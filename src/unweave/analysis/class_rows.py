@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unweave.data.labelled import LabelledImages
-from unweave.errors import PathsError
+from unweave.errors import DataError, PathsError
 from unweave.paths import Paths
 from unweave.randomness import generator, key_of
 
@@ -69,6 +69,16 @@ def without_images(paths: Paths, images: LabelledImages, read: np.ndarray | None
     own = [row.own(images) if read is None else np.intersect1d(row.own(images), read) for row in rows]
     missing = [name for name, positions in zip(paths.rows.names, own, strict=True) if not len(positions)]
     return f"; {len(missing)} of {len(rows)} without images left out ({named(missing)})" if missing else ""
+
+
+def no_images(rows: Sequence[ClassRow], images: LabelledImages) -> DataError:
+    """To raise where no row has images of its own: whose images there are instead."""
+    wanted = sorted({c for row in rows for c in row.members})
+    return DataError(
+        f"none of the paths' classes has images in this data: the paths are of {named([str(c) for c in wanted])}, the "
+        f"data has {named([str(c) for c in images.classes]) or 'no known class'}; give data with the same class "
+        "indices (folders: --classes-file says which is which)"
+    )
 
 
 @dataclass(frozen=True)

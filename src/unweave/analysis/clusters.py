@@ -75,7 +75,7 @@ def cluster(
     alike = paths if isinstance(paths, Similarity) else similarity(paths)
     rows = len(alike.names)
     if rows < 3:
-        raise PathsError(f"clustering needs at least three rows, there are {rows}")
+        raise PathsError(f"clustering needs at least three rows, there are {rows}; search more classes")
     classes = alike.classes
     names, group_of = _grouped(groups or {}, alike.names, classes)
     cut = count if count is not None else max(2, len(names))

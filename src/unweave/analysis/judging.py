@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unweave.analysis.class_rows import ClassRow
+from unweave.analysis.class_rows import ClassRow, no_images
 from unweave.analysis.predictions import Predictor, image_batches
 from unweave.data.labelled import LabelledImages
-from unweave.errors import DataError, SettingError
+from unweave.errors import SettingError
 from unweave.network.sites import Site
 from unweave.network.tapping import Multiplier, Recorder, along_channels, positions_of
 from unweave.paths import Paths
@@ -66,7 +66,7 @@ class Questions:
             raise SettingError(f"others must be at least 0, found {others}")
         own = [row.own(images) for row in rows]
         if not any(len(positions) for positions in own):
-            raise DataError("none of the paths' classes has images in this data")
+            raise no_images(rows, images)
         foreign = [row.others(images, others, seed) for row in rows]
         asked = np.zeros((len(rows), len(images)), dtype=np.uint8)
         for row, (mine, theirs) in enumerate(zip(own, foreign, strict=True)):
@@ -82,10 +82,12 @@ class Questions:
 @dataclass(frozen=True, eq=False)
 class Answers:
     """`own` and `false_accepts` `[1 + variants, rows]`: the share of its own images, and of others', that a row calls
-    its own, first by the whole network, then through each variant; NaN without images. `read`: which images."""
+    its own, first by the whole network, then through each variant; NaN without images. `counts` `[2, rows]`: of how
+    many images, own and others'. `read`: which images."""
 
     own: np.ndarray
     false_accepts: np.ndarray
+    counts: np.ndarray
     read: np.ndarray
 
     @property
@@ -134,7 +136,7 @@ def answers(
                 advance(len(distinct) * len(use))
     with np.errstate(invalid="ignore"):
         own, others = hits / counts[:, None].astype(float)
-    return Answers(own, others, np.concatenate([np.empty(0, np.int64), *seen]))
+    return Answers(own, others, counts, np.concatenate([np.empty(0, np.int64), *seen]))
 
 
 def _first_alike(variants: Sequence[Variant]) -> list[int]:
@@ -253,7 +255,7 @@ class _Replacer:
 
 
 def _partners(images: LabelledImages, seed: int) -> np.ndarray:
-    """`[images]`: another image for each, drawn by the seed from those with a known class."""
+    """`[images]`: another image for each, of any known class, drawn by the seed."""
     candidates = np.flatnonzero(images.labels >= 0)
     drawn = generator("partners", seed).integers(len(candidates), size=len(images.labels))
     itself = candidates[drawn] == np.arange(len(images.labels))

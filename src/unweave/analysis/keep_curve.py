@@ -12,13 +12,15 @@ from unweave.analysis.class_rows import Wording, class_rows, without_images
 from unweave.analysis.judging import Answers, Questions, Variant, answers, mean_known
 from unweave.analysis.origin import origin
 from unweave.analysis.predictions import Predictor, left_out
+from unweave.analysis.specificity import CONTROLS
 from unweave.data.labelled import Data, LabelledImages, labelled
 from unweave.errors import PathsError, SettingError
 from unweave.paths import Paths
 from unweave.randomness import generator, key_of
 from unweave.tables import Table
 
-SHARES = tuple(round(0.1 * step, 1) for step in range(11))
+SHARES = (0.0, 0.01, 0.02, 0.05, *(round(0.1 * step, 1) for step in range(1, 11)))
+"""Fine where it matters for necessity: many networks lose everything with the first tenth of their channels."""
 OTHERS = 100
 """Images of other classes that a row is asked about, unless told otherwise."""
 _FIGURES = ("own", "false_accepts", "balanced")
@@ -32,6 +34,7 @@ def keep_curve(
     labels: Sequence[int] | Tensor | None = None,
     shares: Sequence[float] = SHARES,
     others: int | None = OTHERS,
+    controls: int = CONTROLS,
     seed: int = 0,
     device: str | None = None,
     show_progress: bool | None = None,
@@ -42,7 +45,9 @@ def keep_curve(
     (sufficiency), or these are set to zero and all others kept (necessity); and as many are kept at random. `balanced`
     is `(own + 1 - false_accepts) / 2`, as in `specificity`. Scores that rank channels well make the first curve rise
     early and the second fall early; the areas under `balanced`, by trapezoids over q and divided by the range of q, say
-    it in one number each: `keep_area` high, `remove_area` low, `random_area` between.
+    it in one number each: `keep_area` high, `remove_area` low, `random_area` between. Compare areas of the same shares
+    only; where everything is lost at the first of them, `remove_area` tells nothing apart. Source: not in the papers;
+    deletion and insertion curves (Petsiuk et al., 2018) of channels in place of pixels.
 
     Parameters
     ----------
@@ -50,46 +55,57 @@ def keep_curve(
         Ascending, from 0 to 1.
     others
         At most so many images of other classes per row, drawn by (seed, classes of the row); None: all. The cost is
-        about rows x images x 3 x shares passes.
+        about rows x images x (2 + controls) x shares passes.
+    controls
+        Random orders drawn per row, at least one; figures are their mean.
 
     Returns
     -------
     Table
-        One row per share: `share`, and `own`, `false_accepts`, `balanced` of each of `keep_*`, `remove_*`, `random_*`;
-        means over rows with images. The summary has the areas.
+        One row per share: `share`, and `own`, `false_accepts`, `balanced` of each of `keep_*`, `remove_*`, `random_*`,
+        means over rows with images; `random_balanced_lowest` and `random_balanced_highest` of single draws. The summary
+        has the areas.
 
     Raises
     ------
     PathsError
         If there are no scores; else as `accuracy`, with MismatchError and DataError.
     SettingError
-        If shares are not ascending from 0 to 1, or `others` or `seed` is negative.
+        If shares are not ascending from 0 to 1, `others` or `seed` is negative, or `controls` below 1.
     """
     if len(shares) < 2 or list(shares) != sorted(set(shares)) or shares[0] < 0 or shares[-1] > 1:
         raise SettingError(f"shares must ascend, from 0 to 1, at least two; found {list(shares)}")
+    if controls < 1:
+        raise SettingError(f"controls must be at least 1, found {controls}")
     rows = class_rows(paths, "the keep curve")
     check_scores(paths)
     images = labelled(data, labels)
     questions = Questions.of(rows, images, others, seed)
-    ranked, shuffled = _ranks(paths), _random_ranks(paths, seed)
-    curves: dict[str, list[Variant]] = {"keep": [], "remove": [], "random": []}
-    for share in shares:
-        top = _with_masks(paths, {name: ranks < _count(share, ranks) for name, ranks in ranked.items()})
-        drawn = _with_masks(paths, {name: ranks < _count(share, ranks) for name, ranks in shuffled.items()})
-        for variants, masks in zip(curves.values(), (top, ~top, drawn), strict=True):
-            variants.append(Variant(masks))
+    ranked = _ranks(paths)
+    shuffled = [_random_ranks(paths, seed + draw) for draw in range(controls)]
+    kept = [_highest(paths, ranked, share) for share in shares]
+    curves = {
+        "keep": [kept],
+        "remove": [[~masks for masks in kept]],
+        "random": [[_highest(paths, ranks, share) for share in shares] for ranks in shuffled],
+    }
     found = answers(
         Predictor.of(network, paths, device),
         questions,
         images,
-        [variant for variants in curves.values() for variant in variants],
+        [Variant(masks) for draws in curves.values() for draw in draws for masks in draw],
         title="keep curve",
         seed=seed,
         show_progress=show_progress,
     )
     columns: dict[str, tuple[float, ...]] = {"share": tuple(float(share) for share in shares)}
-    for number, curve in enumerate(curves):
-        columns.update(_figures(found, curve, 1 + number * len(shares), len(shares)))
+    first = 1
+    for curve, draws in curves.items():
+        columns.update(_figures(found, curve, first, len(draws), len(shares)))
+        first += len(draws) * len(shares)
+    each = _of_draws(found.balanced, 1 + 2 * len(shares), controls, len(shares)).tolist()
+    columns["random_balanced_lowest"] = tuple(map(min, zip(*each, strict=True)))
+    columns["random_balanced_highest"] = tuple(map(max, zip(*each, strict=True)))
     words = Wording.of(rows)
     damaged = left_out(images, len(questions.images), len(found.read))
     return Table(
@@ -100,7 +116,9 @@ def keep_curve(
             "share": "of every site's channels, those of highest score (random_*: any)",
             "keep_*": "these are kept, all others are zero",
             "remove_*": "these are zero, all others are kept",
-            "random_*": "as many are kept at random",
+            "random_*": f"as many are kept at random, mean of {controls} draws",
+            "random_balanced_lowest": "of single draws",
+            "random_balanced_highest": "of single draws",
             "*_own": f"share of the {words.row}'s images called by {words.members}, mean",
             "*_false_accepts": f"share of the images of {words.others} that are too, mean",
             "*_balanced": "mean of own and of the share of the others that are refused",
@@ -126,12 +144,19 @@ def check_scores(paths: Paths) -> None:
         )
 
 
-def _figures(found: Answers, curve: str, first: int, count: int) -> dict[str, tuple[float, ...]]:
+def _figures(found: Answers, curve: str, first: int, draws: int, count: int) -> dict[str, tuple[float, ...]]:
+    """Means over rows, and over the `draws` of a curve of `count` shares that begins at answer `first`."""
     tables = (found.own, found.false_accepts, found.balanced)
     return {
-        f"{curve}_{figure}": tuple(mean_known(row) for row in table[first : first + count])
+        f"{curve}_{figure}": tuple(_of_draws(table, first, draws, count).mean(0).tolist())
         for figure, table in zip(_FIGURES, tables, strict=True)
     }
+
+
+def _of_draws(table: np.ndarray, first: int, draws: int, count: int) -> np.ndarray:
+    """`[draws, count]`: the means over rows with images."""
+    means = [mean_known(row) for row in table[first : first + draws * count]]
+    return np.reshape(means, (draws, count))
 
 
 def _count(share: float, ranks: Tensor) -> int:
@@ -157,5 +182,7 @@ def _random_ranks(paths: Paths, seed: int) -> dict[str, Tensor]:
     return ranks
 
 
-def _with_masks(paths: Paths, masks: dict[str, Tensor]) -> Paths:
+def _highest(paths: Paths, ranked: dict[str, Tensor], share: float) -> Paths:
+    """The masks of the first channels of every site."""
+    masks = {name: ranks < _count(share, ranks) for name, ranks in ranked.items()}
     return Paths(masks, paths.rows, paths.sites, paths.manifest)

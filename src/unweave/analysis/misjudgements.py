@@ -9,12 +9,12 @@ from typing import Literal
 import numpy as np
 from torch import Tensor, nn
 
-from unweave.analysis.class_rows import class_rows, without_images
+from unweave.analysis.class_rows import class_rows, no_images, without_images
 from unweave.analysis.origin import origin
 from unweave.analysis.predictions import Predictor, image_batches, left_out
 from unweave.analysis.similarity import Similarity, similarity
 from unweave.data.labelled import Data, LabelledImages, labelled
-from unweave.errors import DataError, PathsError, SettingError
+from unweave.errors import PathsError, SettingError
 from unweave.paths import Paths
 from unweave.progress import progress
 from unweave.randomness import generator
@@ -88,11 +88,15 @@ def misjudgements(
         raise SettingError(f"permutations and seed must be at least 0, found {permutations} and {seed}")
     rows = class_rows(paths, "misjudgements")
     if len(rows) < 3 or any(len(row.members) > 1 for row in rows):
-        raise PathsError(f"misjudgements compare single classes, at least three; there are {len(rows)} rows")
+        groups = sum(len(row.members) > 1 for row in rows)
+        raise PathsError(
+            f"misjudgements compare single classes, at least three; there are {len(rows)} rows, {groups} of them "
+            "groups; search more classes, or classes one by one"
+        )
     images = labelled(data, labels)
     wanted = np.flatnonzero(np.isin(images.labels, paths.rows.classes))
     if len(wanted) == 0:
-        raise DataError("none of the paths' classes has images in this data")
+        raise no_images(rows, images)
     predictor = Predictor.of(network, paths, device)
     where, called = [], []
     with progress("misjudgements", len(wanted), show_progress) as advance:

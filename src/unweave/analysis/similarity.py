@@ -52,7 +52,7 @@ def similarity(paths: Paths) -> Similarity:
         With fewer than two rows.
     """
     if len(paths) < 2:
-        raise PathsError(f"similarity compares rows, there is {len(paths)}")
+        raise PathsError(f"similarity compares rows, there is {len(paths)}; search at least two classes")
     total = np.zeros((len(paths), len(paths)))
     means, lows, highs, chances = [], [], [], []
     for mask in paths.masks.values():

@@ -37,7 +37,8 @@ def specificity(
 
     For class c, with `S` the images of c and `O` the images of other classes:
     `own = |{x in S: f_c(x) = c}| / |S|`, `false_accepts = |{x in O: f_c(x) = c}| / |O|`, where `f_c` predicts through
-    the sub-architecture of c. `balanced = (own + 1 - false_accepts) / 2`.
+    the sub-architecture of c. `balanced = (own + 1 - false_accepts) / 2`. Source: `own` is the accuracy of ICCV section
+    4.2.1; false accepts, balanced accuracy and random masks are not in the papers.
 
     For a group, `S` are the images of all its classes, and `f_c(x) = c` means that the prediction is one of them. For a
     row that was told apart from some classes (`against=`), `O` are the images of these, and the prediction is the
@@ -46,7 +47,8 @@ def specificity(
     Parameters
     ----------
     controls
-        Random masks drawn per row, each keeping as many channels of every site as the row does; figures are their mean.
+        Random masks drawn per row, each keeping as many channels of every site as the row does; figures are their mean,
+        and the best of them.
     others
         At most so many images of other classes per row, drawn by (seed, classes of the row); default: all. The cost is
         rows x images x (1 + controls) passes.
@@ -55,9 +57,10 @@ def specificity(
     -------
     Table
         One row per row of the paths: `class` (-1 for a group), `name`, `own`, `false_accepts`, `balanced`, the same for
-        `original_*` (the whole network) and `random_*` (the controls). Shares of the images that can be read; NaN where
-        there are none. The summary has their means over rows, and `worst_balanced` (`original_*`, `random_*`), that of
-        the row with the lowest, which `worst` names.
+        `original_*` (the whole network) and `random_*` (mean over the controls), `random_balanced_highest` (of the
+        controls), `images` and `other_images` (counts). Shares of the images that can be read; NaN where there are
+        none. The summary has the shares' means over rows, and `worst_balanced` (`original_*`, `random_*`), that of the
+        row with the lowest, which `worst` names.
 
     Raises
     ------
@@ -87,6 +90,10 @@ def specificity(
         right, wrong = found.own[which].mean(0), found.false_accepts[which].mean(0)
         columns[f"{prefix}own"], columns[f"{prefix}false_accepts"] = tuple(right.tolist()), tuple(wrong.tolist())
         columns[f"{prefix}balanced"] = tuple(((right + 1 - wrong) / 2).tolist())
+    if controls:
+        columns["random_balanced_highest"] = tuple(found.balanced[2:].max(0).tolist())
+    shares = [name for name in columns if name not in ("class", "name")]
+    columns["images"], columns["other_images"] = map(tuple, found.counts.tolist())
     damaged = left_out(images, len(questions.images), len(found.read))
     return Table(
         title=f"Own {words.row} and {words.others}, {origin(paths, images, found.read)}{damaged}"
@@ -99,9 +106,12 @@ def specificity(
             "balanced": f"mean of own and of the share of images of {words.others} not called by {words.members}",
             "original_*": "the same for the whole network",
             "random_*": f"the same for {controls} random masks that keep as many channels of every site, mean",
+            "random_balanced_highest": "of these masks",
+            "images": f"of the {words.row} that it was asked about",
+            "other_images": f"of {words.others}",
         },
         summary={
-            **{name: mean_known(values) for name, values in columns.items() if name not in ("class", "name")},
+            **{name: mean_known(columns[name]) for name in shares},
             **_worst_of(columns, paths.rows.names),
         },
     )

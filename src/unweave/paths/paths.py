@@ -209,12 +209,17 @@ class Paths:
         Raises
         ------
         PathsError
-            If there is more than one row, or no scores.
+            If there is more than one row, no scores, or `count` is below 1.
         """
+        if count < 1:
+            raise PathsError(f"top() gives at least one channel, found count {count}")
         if len(self) != 1:
             raise PathsError(f"top() is about one row, there are {len(self)}: paths[name].top(site, count)")
         if self.scores is None:
-            raise PathsError("there are no scores to rank channels by (set operations and from_masks drop them)")
+            raise PathsError(
+                "there are no scores to rank channels by (set operations and from_masks drop them); take the paths of "
+                "a search"
+            )
         if site not in self.scores:
             near = ", ".join(difflib.get_close_matches(site, self.sites.names, 3, 0.3)) or ", ".join(self.sites.names)
             raise PathsError(f"no site {site!r}; closest: {near}")

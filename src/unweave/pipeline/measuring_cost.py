@@ -45,9 +45,10 @@ def forward_passes(names: Sequence[str], paths: Paths, images: LabelledImages) -
 
     Accuracy: every row's own images, through the row and through the whole network. Specificity: all images through the
     whole network, through every row and through every row's random masks. Ablation: each row's own images and some
-    others, through three masks with three fillings; the keep curve: through three masks of each size. Hit rate: each
-    mosaic through the rows of its four classes. Misjudgements: the images of all rows through the whole network.
-    Exciting: all images through the whole network.
+    others, through its mask, the complement and random masks with three fillings; the keep curve: through the channels
+    of highest score, the others, and random ones, at each share. Hit rate: each mosaic through the rows of its four
+    classes. Misjudgements: the images of all rows through the whole network. Exciting: all images through the whole
+    network.
     """
     passes = 0
     own = [len(row.own(images)) for row in class_rows(paths, "measuring")] if set(names) & _OF_CLASSES else []
@@ -76,12 +77,12 @@ def specificity_passes(paths: Paths, images: LabelledImages, others: int | None)
 
 def ablation_passes(own: Sequence[int], images: LabelledImages, others: int) -> int:
     """Of rows with `own` images each, and at most so many of others."""
-    return 9 * _asked(own, images, others) + 3 * len(images)
+    return 3 * (2 + CONTROLS) * _asked(own, images, others) + 3 * len(images)
 
 
 def keep_curve_passes(own: Sequence[int], images: LabelledImages, others: int) -> int:
-    """Likewise."""
-    return 3 * len(SHARES) * _asked(own, images, others) + len(images)
+    """Likewise; nothing and everything are the same for all curves, and everything is the whole network."""
+    return ((2 + CONTROLS) * (len(SHARES) - 2) + 1) * _asked(own, images, others) + len(images)
 
 
 def _asked(own: Sequence[int], images: LabelledImages, others: int) -> int:

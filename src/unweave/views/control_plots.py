@@ -22,7 +22,8 @@ def plot_ablation(table: Table) -> Figure:
         "Is it these channels that matter?",
         "How to read: balanced one-against-rest accuracy, mean over classes (bars) and of the worst class (marks); 0.5 "
         "cannot tell a class from the rest, the grey line is the whole network. The sub-architecture should stand "
-        "above a random mask of its size, and its complement near 0.5, whatever dropped channels hold instead.",
+        "above random masks of its size (bar: mean; line: lowest and highest draw), and its complement near 0.5, "
+        "whatever dropped channels hold instead.",
     )
     fillings = list(dict.fromkeys(table["dropped"][1:]))
     masks = list(dict.fromkeys(table["mask"][1:]))
@@ -34,6 +35,9 @@ def plot_ablation(table: Table) -> Figure:
         )
         colour = _MASK_COLOURS[mask]
         axes.bar(places, [table["balanced"][row] for row in rows], 0.92 * width, color=colour, label=mask)
+        if "balanced_lowest" in table.columns:
+            low, high = ([table[f"balanced_{end}"][row] for row in rows] for end in ("lowest", "highest"))
+            axes.vlines(places, low, high, color="black", linewidth=1)
         lowest = [table["worst_balanced"][row] for row in rows]
         axes.scatter(places, lowest, marker="_", s=160, color="black", linewidths=1.5, zorder=3)
     axes.axhline(float(table["balanced"][0]), color=ORIGINAL, linestyle="--", label="whole network")
@@ -56,7 +60,7 @@ def plot_keep_curve(table: Table) -> Figure:
         "Keeping and removing the highest scored channels",
         "How to read: keeping few channels should do (blue high on the left), and removing few should hurt (red low on "
         "the left); 0.5 cannot tell a class from the rest. Where blue runs with the random channels, scores rank "
-        "nothing. Areas under the curves in brackets.",
+        "nothing (band: lowest and highest draw). Areas under the curves in brackets.",
     )
     shares = table["share"]
     for curve, colour, line, words in (
@@ -66,6 +70,9 @@ def plot_keep_curve(table: Table) -> Figure:
     ):
         label = f"{words} [{summary[f'{curve}_area']:.2f}]"
         axes.plot(shares, table[f"{curve}_balanced"], line, color=colour, marker="o", markersize=4, label=label)
+    if "random_balanced_lowest" in table.columns:
+        ends = (table["random_balanced_lowest"], table["random_balanced_highest"])
+        axes.fill_between(shares, *ends, color=RANDOM, alpha=0.2, linewidth=0)
     axes.axhline(0.5, color=ORIGINAL, linestyle=":", linewidth=1)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.set_xlabel("share of every site's channels", fontsize=9)

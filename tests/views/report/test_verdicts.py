@@ -9,8 +9,8 @@ from unweave.tables import Table
 from unweave.views.report.verdicts import verdicts
 
 
-def specificity(own=(0.9, 0.9), false=(0.1, 0.1), random=(0.5, 0.5), whole=0.9):
-    """Two classes; the whole network recognises 90 % and falsely accepts 10 %."""
+def specificity(own=(0.9, 0.9), false=(0.1, 0.1), random=(0.5, 0.5), whole=0.9, best=None):
+    """Two classes of 96 images; the whole network recognises 90 % and falsely accepts 10 %."""
     balanced = tuple((o + 1 - f) / 2 for o, f in zip(own, false, strict=True))
     columns = {
         "name": ("cat", "dog"),
@@ -20,6 +20,9 @@ def specificity(own=(0.9, 0.9), false=(0.1, 0.1), random=(0.5, 0.5), whole=0.9):
         "original_own": (whole, whole),
         "original_false_accepts": (0.1, 0.1),
         "random_balanced": random,
+        "random_balanced_highest": random if best is None else best,
+        "images": tuple(0 if math.isnan(value) else 96 for value in own),
+        "other_images": tuple(0 if math.isnan(value) else 96 for value in false),
     }
     summary = {name: sum(values) / 2 for name, values in columns.items() if name != "name"}
     return Table("", columns, {}, summary)
@@ -67,6 +70,19 @@ def test_false_accepts_are_compared_with_the_whole_network(false, answer):
 @pytest.mark.parametrize(("random", "answer"), [((0.5, 0.5), "yes"), ((0.5, 0.95), "partly"), ((0.95, 0.95), "no")])
 def test_masks_beat_random_ones_class_by_class(random, answer):
     assert answers(specificity(random=random))[2] == answer
+
+
+def test_masks_must_beat_the_best_of_the_random_ones():
+    one = verdicts(specificity(random=(0.5, 0.5), best=(0.91, 0.6)), 0.5, None)[2]
+    assert one.answer == "partly"
+    assert one.reason.startswith("1 of 2 tell their class from the others better than each of the random masks")
+
+
+def test_means_have_their_interval():
+    # (0.9 * 96 + 2) / 100 = 0.884; 1.96 * sqrt(2 * 0.884 * 0.116 / 100) / 2 = 0.0444
+    first, second = (line.reason for line in verdicts(specificity(), 0.5, None)[:2])
+    assert "90.0 % of their class's images (85.6 to 94.4 with 95 % confidence)" in first
+    assert "10.0 % of the other classes' images theirs (5.6 to 14.4 with 95 % confidence)" in second
 
 
 @pytest.mark.parametrize(("told", "answer"), [((True, True), "yes"), ((True, False), "partly"), ((False, False), "no")])

@@ -51,8 +51,8 @@ def _answers(table: Table) -> Verdict:
     return Verdict(
         "Does each sub-architecture answer its class?",
         _of_each(of_all, ahead),
-        f"On average they recognise {_percent(own)} of their class's images, the whole network {_percent(whole)}"
-        f"{worst}. {_counted(ahead)}",
+        f"On average they recognise {_percent(own)} of their class's images{_reach(table, 'own', 'images')}, the whole "
+        f"network {_percent(whole)}{worst}. {_counted(ahead)}",
     )
 
 
@@ -63,18 +63,19 @@ def _refuses(table: Table) -> Verdict:
     return Verdict(
         "Does it refuse the others?",
         _of_each(_compared(_number(whole) - _number(wrong)), ahead),
-        f"On average they also call {_percent(wrong)} of the other classes' images theirs, the whole network "
-        f"{_percent(whole)}{worst}. {_counted(ahead)}",
+        f"On average they also call {_percent(wrong)} of the other classes' images theirs"
+        f"{_reach(table, 'false_accepts', 'other_images')}, the whole network {_percent(whole)}{worst}. "
+        f"{_counted(ahead)}",
     )
 
 
 def _beats_random(table: Table, kept: float) -> Verdict:
     question = "Does it beat random masks of its size?"
-    if "random_balanced" not in table.columns:
+    if "random_balanced_highest" not in table.columns:
         return Verdict(question, "not measured", "No random masks were drawn.")
     pairs = [
         (own, other)
-        for own, other in zip(table["balanced"], table["random_balanced"], strict=True)
+        for own, other in zip(table["balanced"], table["random_balanced_highest"], strict=True)
         if not math.isnan(own) and not math.isnan(other)
     ]
     if not pairs:
@@ -82,14 +83,15 @@ def _beats_random(table: Table, kept: float) -> Verdict:
     better = sum(own > other for own, other in pairs)
     share = better / len(pairs)
     answer: Answer = "yes" if share >= 0.95 else "partly" if share >= 0.5 else "no"
+    best, mean = table.summary["random_balanced_highest"], table.summary["random_balanced"]
     size = f" They keep {_percent(kept)} of the channels"
     size += ": hardly a part, and random masks of that size are close to the whole network." if kept > 0.95 else "."
     return Verdict(
         question,
         answer,
-        f"{better} of {len(pairs)} tell their class from the others better than random masks do (mean balanced "
-        f"accuracy {_percent(table.summary['balanced'])} against {_percent(table.summary['random_balanced'])}"
-        f"{_worst(table, 'balanced', lowest=True)}).{size}",
+        f"{better} of {len(pairs)} tell their class from the others better than each of the random masks that were "
+        f"drawn (balanced accuracy {_percent(table.summary['balanced'])}{_worst(table, 'balanced', lowest=True)}; best "
+        f"draw {_percent(best)}, mean {_percent(mean)}; means over classes).{size}",
     )
 
 
@@ -148,6 +150,19 @@ def _at_most(own: float, answer: Answer) -> Answer:
     if own < _HARDLY:
         return "no"
     return "partly" if own < _HALF and answer == "yes" else answer
+
+
+def _reach(table: Table, column: str, counted: str) -> str:
+    """The 95 % interval of a mean over rows, images being the sample: each row's share by Agresti and Coull, normal."""
+    shares, counts = np.asarray(table[column], float), np.asarray(table[counted], float)
+    known = counts > 0
+    if not known.any():
+        return ""
+    tries = counts[known] + 4
+    likely = (shares[known] * counts[known] + 2) / tries
+    reach = 1.96 * math.sqrt(float((likely * (1 - likely) / tries).sum())) / int(known.sum())
+    middle = float(shares[known].mean())
+    return f" ({100 * max(0.0, middle - reach):.1f} to {100 * min(1.0, middle + reach):.1f} with 95 % confidence)"
 
 
 def _worst(table: Table, column: str, *, lowest: bool) -> str:
