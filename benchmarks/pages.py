@@ -56,11 +56,11 @@ def older() -> list[dict[str, Any]]:
 def sub_architectures() -> list[str]:
     head = (
         "| network | beta | images a class, steps | channels kept | own class | whole network | false accepts "
-        "| whole network | random mask: own, false accepts | similarity, first / last site | search |"
+        "| whole network | random mask: own, false accepts | search |"
     )
-    lines = [head, "|---|---|---|---|---|---|---|---|---|---|---|"]
+    lines = [head, "|---|---|---|---|---|---|---|---|---|---|"]
     for r in older():
-        s, similarity = r["specificity"], list(r["similarity_per_site"].values())
+        s = r["specificity"]
         beta = f"{r['beta']:g}" + (" (elbow)" if r["beta_given"] == "elbow" else "")
         rate = f", rate {r['rate']:g}" if r.get("rate", 0.1) != 0.1 else ""
         count = r["search_images_per_class"]
@@ -70,17 +70,8 @@ def sub_architectures() -> list[str]:
             f"| {r['network']} | {beta} | {images}, {steps}{rate} | {percent(r['usage'])} | {percent(s['own'])} "
             f"| {percent(s['original_own'])} | {percent(s['false_accepts'])} | {percent(s['original_false_accepts'])} "
             f"| {percent(s['random_own'])}, {percent(s['random_false_accepts'])} "
-            f"| {similarity[0]:.2f} / {similarity[-1]:.2f} | {r['search_seconds']:.0f} s, "
-            f"{r['machine']['threads']} thr. |"
+            f"| {r['search_seconds']:.0f} s, {r['machine']['threads']} thr. |"
         )
-    return lines
-
-
-def similarity_lines() -> list[str]:
-    lines = ["| network, beta | similarity at each site, in forward order |", "|---|---|"]
-    for r in older():
-        values = " ".join(f"{value:.2f}" for value in r["similarity_per_site"].values())
-        lines.append(f"| {r['network']}, {r['beta']:g} ({r['search_images_per_class']} images) | {values} |")
     return lines
 
 
@@ -183,7 +174,6 @@ def main() -> None:
         DOCS / "measured.md",
         {
             "sub-architectures": sub_architectures(),
-            "similarity": similarity_lines(),
             "studies": study_pages.section(RESULTS),
             "sizes": size_pages.section(results("sizes_*.json")),
             "trajectory": trajectory(),
