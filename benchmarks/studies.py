@@ -185,7 +185,7 @@ def study_method(study: Study, method: str, seeds: list[int], deep_seeds: int) -
             "all_seeds": paired(np.mean([change for change, _ in changes], 0), changes[0][1]),
             "each_seed": [paired(*change) for change in changes],
         },
-        "stability": stable.per_site.summary if stable is not None else None,
+        "stability": dict(stable.per_site.summary) if stable is not None else None,
         "seconds": {str(seed): {"search": seconds[seed]} for seed in seeds},
         "raw": {
             "elbow": first.manifest.get("elbow"),

@@ -72,8 +72,8 @@ def test_the_best_random_mask_and_the_numbers_of_images_are_told():
     table = specificity(network, paths, EVERY, controls=3, seed=5)
     assert table["random_balanced_highest"] == tuple(map(max, zip(*draws, strict=True)))
     assert len(set(draws)) > 1
-    assert (table["images"], table["other_images"]) == ((3, 3), (9, 9))
-    assert "images" not in table.summary
+    assert (table["own_images"], table["other_images"]) == ((3, 3), (9, 9))
+    assert "own_images" not in table.summary
 
 
 def test_random_mask_of_all_channels_is_the_whole_network():

@@ -58,7 +58,7 @@ def specificity(
     Table
         One row per row of the paths: `class` (-1 for a group), `name`, `own`, `false_accepts`, `balanced`, the same for
         `original_*` (the whole network) and `random_*` (mean over the controls), `random_balanced_highest` (of the
-        controls), `images` and `other_images` (counts). Shares of the images that can be read; NaN where there are
+        controls), `own_images` and `other_images` (counts). Shares of the images that can be read; NaN where there are
         none. The summary has the shares' means over rows, and `worst_balanced` (`original_*`, `random_*`), that of the
         row with the lowest, which `worst` names.
 
@@ -93,7 +93,7 @@ def specificity(
     if controls:
         columns["random_balanced_highest"] = tuple(found.balanced[2:].max(0).tolist())
     shares = [name for name in columns if name not in ("class", "name")]
-    columns["images"], columns["other_images"] = map(tuple, found.counts.tolist())
+    columns["own_images"], columns["other_images"] = map(tuple, found.counts.tolist())
     damaged = left_out(images, len(questions.images), len(found.read))
     return Table(
         title=f"Own {words.row} and {words.others}, {origin(paths, images, found.read)}{damaged}"
@@ -107,7 +107,7 @@ def specificity(
             "original_*": "the same for the whole network",
             "random_*": f"the same for {controls} random masks that keep as many channels of every site, mean",
             "random_balanced_highest": "of these masks",
-            "images": f"of the {words.row} that it was asked about",
+            "own_images": f"of the {words.row} that it was asked about",
             "other_images": f"of {words.others}",
         },
         summary={

@@ -170,6 +170,9 @@ def _opened(inputs: Inputs, spec: str | None, paths: Paths) -> tuple[nn.Module |
     return network, remembering(inputs.images(spec, network, train=False))
 
 
+_LEFT_TO_FILES = ("balanced", "balanced_lowest", "balanced_highest", "_images")
+
+
 def _show(measured: list[Measured]) -> None:
     for one in measured:
         if one.printed:
@@ -178,7 +181,7 @@ def _show(measured: list[Measured]) -> None:
 
 def _print(table: Table, most: int = 25) -> None:
     """The table, its means as the last row; where it is wide, what follows from other columns is left to the files."""
-    names = [name for name in table.columns if len(table.columns) < 8 or not name.endswith("balanced")]
+    names = [name for name in table.columns if len(table.columns) < 8 or not name.endswith(_LEFT_TO_FILES)]
     rows = [[_cell(value) for value in row] for row in zip(*(table[name][:most] for name in names), strict=True)]
     means = [_cell(table.summary[name]) if name in table.summary else "" for name in names]
     print_table(table.title, names, [*rows, ["mean", *means[1:]]] if any(means) else rows)

@@ -21,7 +21,7 @@ def specificity(own=(0.9, 0.9), false=(0.1, 0.1), random=(0.5, 0.5), whole=0.9, 
         "original_false_accepts": (0.1, 0.1),
         "random_balanced": random,
         "random_balanced_highest": random if best is None else best,
-        "images": tuple(0 if math.isnan(value) else 96 for value in own),
+        "own_images": tuple(0 if math.isnan(value) else 96 for value in own),
         "other_images": tuple(0 if math.isnan(value) else 96 for value in false),
     }
     summary = {name: sum(values) / 2 for name, values in columns.items() if name != "name"}

@@ -51,8 +51,8 @@ def _answers(table: Table) -> Verdict:
     return Verdict(
         "Does each sub-architecture answer its class?",
         _of_each(of_all, ahead),
-        f"On average they recognise {_percent(own)} of their class's images{_reach(table, 'own', 'images')}, the whole "
-        f"network {_percent(whole)}{worst}. {_counted(ahead)}",
+        f"On average they recognise {_percent(own)} of their class's images{_reach(table, 'own', 'own_images')}, the "
+        f"whole network {_percent(whole)}{worst}. {_counted(ahead)}",
     )
 
 
