@@ -23,7 +23,7 @@ def paths_of(masks, classes=(0, 1), scores=None):
 def truth_of(masks, judged):
     paths = paths_of(masks)
     (name,) = paths.sites.names
-    return Truth(paths, {name: torch.tensor(judged)}, {name: torch.zeros(2, 4)}, 0.5, 1.0)
+    return Truth(paths, {name: torch.tensor(judged)}, {name: torch.zeros(2, 4)}, {}, {})
 
 
 T, F = True, False

@@ -6,7 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -168,8 +168,8 @@ def _about(planted: Planted) -> dict[str, Any]:
         **planted.settings,
         "network": fingerprint(planted.network)["digest"],
         "top1": planted.top1,
-        "auroc_of_mean_activation": truth.activity,
-        "activity_of_distractors": truth.distractors,
+        "activity": {name: asdict(found) for name, found in truth.activity.items()},
+        "held_out_activity": {name: asdict(found) for name, found in truth.held_out_activity.items()},
         "planted": {name: int(mask.sum()) for name, mask in truth.paths.masks.items()},
         "judged": {name: int(mask.sum()) for name, mask in truth.judged.items()},
     }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -76,9 +78,10 @@ def train(blocks: Blocks, images: Tensor, labels: Tensor, steps: int, seed: int)
     asked = torch.cat([torch.arange(blocks.classes), torch.tensor(blocks.taught, dtype=torch.long)])
     wanted = (labels[:, None] == asked).float()
     rarity = torch.tensor(float(blocks.classes - 1))
+    patches = _patches(images)
     with torch.enable_grad():
         for batch in _batches(len(labels), steps, draw):
-            scores = functional.linear(_last(blocks, weights, biases, images[batch]), head * reads, head_bias)
+            scores = functional.linear(_last(blocks, weights, biases, patches[batch]), head * reads, head_bias)
             yes_or_no = functional.binary_cross_entropy_with_logits(
                 scores, wanted[batch], pos_weight=rarity, reduction="none"
             )
@@ -120,29 +123,64 @@ def _reads(blocks: Blocks) -> Tensor:
     return torch.from_numpy(np.tile(np.stack(rows), (1, len(last_values(blocks.kind))))).float()
 
 
-def _last(blocks: Blocks, weights: list[Tensor], biases: list[Tensor], images: Tensor) -> Tensor:
-    """Means over positions of what the answers read, `[images, channels]`, layer after layer."""
-    count = len(blocks.serves)
+def _last(blocks: Blocks, weights: list[Tensor], biases: list[Tensor], patches: Tensor) -> Tensor:
+    """Means over positions of what the answers read, `[images, channels]`, layer after layer.
+
+    `patches`: as `_patches` of the images. Values are `[blocks, images, channels of a block x positions]`: a
+    convolution of so few positions and channels is one product of matrices a block, much faster on a CPU than grouped
+    convolutions.
+    """
+    count, positions = len(blocks.serves), patches.shape[-1]
     values: list[Tensor] = []
     for number, layer in enumerate(layers_of(blocks.kind)):
+        bias = biases[number].view(count, 1, blocks.width, 1)
         if layer.reads:
-            seen = torch.cat([torch.unflatten(values[i], 1, (count, blocks.width)) for i in layer.reads], 2).flatten(
-                1, 2
-            )
-            value = _blockwise(seen, weights[number], count) + biases[number][:, None, None]
+            seen = torch.cat([values[i] for i in layer.reads], 2)
+            product = torch.bmm(seen, _as_matrices(weights[number], count, positions))
+            value = torch.unflatten(product, 2, (blocks.width, positions)) + bias
         else:
-            value = functional.conv2d(images, weights[number], biases[number], padding=1)
+            value = _first(weights[number], count, patches) + bias
+        value = value.flatten(2)
         if layer.adds is not None:
             value = value + values[layer.adds]
-        value = functional.relu(value)
-        values.append(functional.max_pool2d(value, 2) if layer.pools else value)
-    return torch.cat([values[i].mean((2, 3)) for i in last_values(blocks.kind)], 1)
+        values.append(functional.relu(value))
+    means = [torch.unflatten(values[i], 2, (blocks.width, positions)).mean(3) for i in last_values(blocks.kind)]
+    return torch.cat([mean.transpose(0, 1).flatten(1) for mean in means], 1)
 
 
-def _blockwise(values: Tensor, weight: Tensor, count: int) -> Tensor:
-    """A convolution of 3 x 3 within each of `count` blocks, as one product of matrices a block: with four channels a
-    block, grouped convolutions are some twenty times slower on a CPU."""
-    images, _, height, width = values.shape
-    patches = torch.unflatten(functional.unfold(values, 3, padding=1), 1, (count, -1)).permute(1, 2, 0, 3)
-    products = weight.view(count, -1, patches.shape[1]) @ patches.flatten(2)
-    return products.view(-1, images, height, width).transpose(0, 1)
+def _patches(images: Tensor) -> Tensor:
+    """`[images, 4, 9, positions]`: what a convolution of 3 x 3 sees at each of the four positions that become one."""
+    seen = functional.unfold(images, 3, padding=1)
+    height, width = images.shape[2] // 2, images.shape[3] // 2
+    windows = seen.view(len(images), 9, height, 2, width, 2).permute(0, 3, 5, 1, 2, 4)
+    return windows.reshape(len(images), 4, 9, height * width)
+
+
+def _first(weight: Tensor, count: int, patches: Tensor) -> Tensor:
+    """`[blocks, images, channels of a block, positions]`: the convolution of images, largest of four positions. The
+    ReLU comes after it here, which is the same."""
+    images, _, taps, positions = patches.shape
+    kernel = weight.view(len(weight), taps)
+    by_corner = patches.permute(1, 2, 0, 3).reshape(4, taps, images * positions)
+    corners = [kernel @ corner for corner in by_corner]
+    largest = torch.maximum(torch.maximum(corners[0], corners[1]), torch.maximum(corners[2], corners[3]))
+    return largest.view(count, -1, images, positions).transpose(1, 2)
+
+
+def _as_matrices(weight: Tensor, count: int, positions: int) -> Tensor:
+    """`[blocks, channels read x positions, channels x positions]`: a convolution of 3 x 3, padded with zeros, as a
+    matrix for each block. `weight`: `[channels, channels read by a block, 3, 3]`."""
+    read = weight.shape[1]
+    spread = torch.unflatten(weight.view(count, -1, read, 9) @ _moves(positions), 3, (positions, positions))
+    return spread.permute(0, 2, 3, 1, 4).reshape(count, read * positions, -1)
+
+
+@cache
+def _moves(positions: int) -> Tensor:
+    """`[9, positions x positions]`: 1 where tap k of a 3 x 3 kernel leads from a position of a square to another."""
+    side = math.isqrt(positions)
+    row, column = np.divmod(np.arange(positions), side)
+    down, right = row[:, None] - row + 1, column[:, None] - column + 1
+    near = (abs(down - 1) <= 1) & (abs(right - 1) <= 1)
+    moves = np.stack([near & (3 * down + right == tap) for tap in range(9)])
+    return torch.from_numpy(moves.reshape(9, -1)).float()

@@ -18,17 +18,23 @@ from unweave.network.fingerprint import fingerprint
 from unweave.network.sites import Sites, sites_of
 from unweave.network.tapping import TappedNetwork
 from unweave.paths import Paths, Rows
+from unweave.planted.ablation import Ablation
+from unweave.planted.activity import balance
 from unweave.planted.architecture import KINDS, Kind, PlantedNetwork
 from unweave.planted.blocks import Blocks, arrange, train
 from unweave.planted.images import class_images
 from unweave.planted.merging import Merged, merge
-from unweave.planted.truth import SHARE, Ablation, Truth, find_truth
+from unweave.planted.truth import SHARE, Truth, find_truth
 
 _TRAINING_IMAGES = 1000
 _STEPS, _STEPS_PER_CLASS = 50, 2
-_JUDGED_ON, _CHECKED_ON = 20, 50
-"""Images of a class that the truth is found on, and that it is checked on."""
-RECIPE = 2
+_JUDGED_ON = 20
+"""Images of a class that the truth is found on."""
+_CHECKED_ON, _CHECKED_ON_IN_ALL, _CHECKED_ON_AT_LEAST = 50, 1500, 15
+"""Images of a class that it is checked on: fewer where there are more than 30 classes."""
+_BALANCED_ON = 500
+"""Images of all classes together by whose activations channels are scaled; at least 5 a class."""
+RECIPE = 3
 """Raised whenever the same settings make another network, or are judged otherwise: kept results are then not used."""
 
 
@@ -111,7 +117,8 @@ def plant(
     with torch.no_grad():
         merged = merge(blocks, trained, images, spread, draw)
         top1 = float((merged.network(held_out.tensors[0]).argmax(1) == held_out.tensors[1]).float().mean())
-    sites, truth = _judged(blocks, merged, search, class_images(classes, _CHECKED_ON, seed, 2), share)
+        checked_on = min(_CHECKED_ON, max(_CHECKED_ON_AT_LEAST, _CHECKED_ON_IN_ALL // classes))
+        sites, truth = _judged(blocks, merged, search, class_images(classes, checked_on, seed, 2), share)
     settings = {"kind": kind, "classes": classes, "seed": seed, "width": width, "share": share, "spread": spread}
     settings |= {"blocks": len(blocks.serves), "channels": blocks.channels, "images_per_class": per_class}
     return Planted(merged.network, search, held_out, sites, truth, top1, settings)
@@ -120,18 +127,29 @@ def plant(
 def _judged(
     blocks: Blocks, merged: Merged, data: TensorDataset, others: TensorDataset, share: float
 ) -> tuple[Sites, Truth]:
-    captured = capture(merged.network, data.tensors[0][:2])
-    sites = sites_of(captured, "filter")
-    tapped = TappedNetwork(captured, sites)
-    ablation = Ablation.of(tapped, sites, labelled(data), _JUDGED_ON)
-    held_out = Ablation.of(tapped, sites, labelled(others), _CHECKED_ON)
-    network = fingerprint(merged.network)
+    """Balance the merged network, whose channels keep their effects, and judge it."""
+    network, reaches = merged.network, reaching(blocks, merged)
+    tapped, sites = _tapped(network, data)
+    found = Ablation.of(network, tapped, sites, labelled(data), _JUDGED_ON, reaches)
+    planted = [(found.effects(number) > share).numpy() for number in range(len(reaches))]
+    few = Ablation.of(network, tapped, sites, labelled(data), max(_BALANCED_ON // blocks.classes, 5), reaches)
+    balance(network, [means.numpy() for means in few.activations], planted, reaches)
+    tapped, sites = _tapped(network, data)
+    digest = fingerprint(network)
 
     def to_paths(masks: Mapping[str, Tensor]) -> Paths:
-        manifest = {"method": "planted", "network": network}
+        manifest = {"method": "planted", "network": digest}
         return Paths(masks, Rows.of_classes(range(blocks.classes)), sites, manifest)
 
-    return sites, find_truth(ablation, held_out, reaching(blocks, merged), to_paths, share)
+    judged = Ablation.of(network, tapped, sites, labelled(data), _JUDGED_ON, reaches)
+    held_out = Ablation.of(network, tapped, sites, labelled(others), len(others), reaches)
+    return sites, find_truth(judged, held_out, to_paths, share)
+
+
+def _tapped(network: PlantedNetwork, data: TensorDataset) -> tuple[TappedNetwork, Sites]:
+    captured = capture(network, data.tensors[0][:2])
+    sites = sites_of(captured, "filter")
+    return TappedNetwork(captured, sites), sites
 
 
 def reaching(blocks: Blocks, merged: Merged) -> list[np.ndarray]:
