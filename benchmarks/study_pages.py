@@ -208,20 +208,27 @@ def _compared(results: Path) -> list[str]:
     rows = []
     for method, table in compared.items():
         columns = table["columns"]
-        found = dict(zip(columns["network"], zip(columns["score"], columns["usage"], strict=True), strict=True))
+        figures = zip(columns["score"], columns["score_similarities"], columns["usage"], strict=True)
+        found = dict(zip(columns["network"], figures, strict=True))
         top1 |= dict(zip(columns["network"], columns["top1"], strict=True))
-        cells = (f"{1e4 * found[n][0]:.2f} ({found[n][1]:.0%})" if n in found else "-" for n in names)
-        correlation = table["summary"]["rank_correlation"]
-        rows.append((method, *cells, "-" if correlation is None else f"{correlation:+.2f}"))
+        cells = (_two_scores(found[n]) if n in found else "-" for n in names)
+        correlation, count = table["summary"]["rank_correlation"], len(found)
+        rows.append((method, *cells, f"{correlation:+.2f} of {count}" if correlation and count > 2 else "-"))
     heads = (f"{name}, top-1 {100 * top1[name]:.1f} %" for name in names)
     return [
-        "Interpretability (1e-4; channels kept in brackets) of the first seed against top-1 accuracy, and the rank "
-        "correlation of the two over networks:",
+        "Interpretability of the first seed (1e-4, with mu of `a_i a_j M` and of `M`; channels kept in brackets) "
+        "against top-1 accuracy, and the rank correlation of the first with it over networks; three or four networks "
+        "prove nothing:",
         "",
         *_table(("method", *heads, "correlation"), rows),
         "",
         "![Interpretability against discriminability](images/studies_interpretability.png)",
     ]
+
+
+def _two_scores(figures: tuple[float, float, float]) -> str:
+    products, similarities, usage = figures
+    return f"{1e4 * products:.2f}, {1e4 * similarities:.2f} ({usage:.0%})"
 
 
 def comparison(results: Path) -> dict[str, Any]:
