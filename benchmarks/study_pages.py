@@ -18,6 +18,9 @@ PUBLISHED = (
 )
 
 
+_IMAGES = Path(__file__).parent.parent / "docs" / "images"
+
+
 def networks(results: Path) -> dict[str, dict[str, dict[str, Any]]]:
     """The results that are there: network, method, result."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
@@ -144,8 +147,10 @@ def _seconds(methods: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def _feature_maps(name: str, methods: dict[str, dict[str, Any]]) -> list[str]:
-    """The picture that the study of `released` leaves."""
-    return [f"![Feature maps, released](images/studies_{name}_feature_maps.png)", ""] if "released" in methods else []
+    """The picture that the study of `released` leaves, if it was drawn."""
+    picture = f"studies_{name}_feature_maps.png"
+    there = "released" in methods and (_IMAGES / picture).is_file()
+    return [f"![Feature maps, released](images/{picture})", ""] if there else []
 
 
 def section(results: Path) -> list[str]:
