@@ -20,6 +20,9 @@ _FEW = 500
 """Images of all classes together on which the whole network is run once more for every check of one site; at least
 `_FEWEST` a class. What is checked there is a matter of weights that are zero, not of how many images are asked."""
 _FEWEST = 5
+_ASKED, _FEWEST_ASKED = 1500, 15
+"""Images of all classes together on which the whole network is run once, and at least so many a class: all of 50 a
+class with up to 30 classes. Effects are found on all images, because a class's own channels are quick to run."""
 _COMPARED = 160
 """How many runs of the whole network, times classes, compare it with what its parts say about one site; each removes
 one channel of every class. With ten classes that is every channel of networks of the default width."""
@@ -57,13 +60,17 @@ class Ablation:
 
     @cached_property
     def whole(self) -> Tensor:
-        """`[images]`: each image's score for its own class, of the whole network with all gates open."""
-        return self._seen[0]
+        """`[images]`: each image's score for its own class, of the whole network with all gates open; NaN for images
+        that it is not asked about, from 31 classes on."""
+        whole = torch.full((len(self.labels),), float("nan"))
+        whole[self._asked] = self._seen[0]
+        return whole
 
     @cached_property
     def activations(self) -> list[Tensor]:
-        """Of every site, `[classes, channels]`: mean absolute activation on each class's images."""
-        return [torch.stack([mean[self._of(c)].mean(0) for c in range(self._classes)]) for mean in self._seen[1]]
+        """Of every site, `[classes, channels]`: mean absolute activation on images of each class."""
+        labels = self._labels[self._asked]
+        return [torch.stack([mean[labels == c].mean(0) for c in range(self._classes)]) for mean in self._seen[1]]
 
     @cached_property
     def parts(self) -> list[Part]:
@@ -83,7 +90,7 @@ class Ablation:
         and in its part: what all channels outside do to it at all sites together."""
         worst = 0.0
         for c, part in enumerate(self.parts):
-            of = self._of(c)
+            of = self._asked[self._labels[self._asked] == c]
             own = part.scores(self.images[of])
             worst = max(worst, float((self.whole[of] - own).abs().mean() / own.abs().mean().clamp_min(1e-12)))
         return worst
@@ -125,14 +132,22 @@ class Ablation:
     @cached_property
     def _few(self) -> Tensor:
         """Positions of the first images of every class."""
-        per_class = max(_FEWEST, _FEW // self._classes)
+        return self._first(max(_FEWEST, _FEW // self._classes))
+
+    @cached_property
+    def _asked(self) -> Tensor:
+        """Positions of the images that the whole network is run on."""
+        return self._first(max(_FEWEST_ASKED, _ASKED // self._classes))
+
+    def _first(self, per_class: int) -> Tensor:
         return torch.cat([self._of(c)[:per_class] for c in range(self._classes)])
 
     @cached_property
     def _seen(self) -> tuple[Tensor, list[Tensor]]:
-        """Each image's score for its own class, and mean absolute activations `[images, channels]` of every site."""
+        """Each image's score for its own class, and mean absolute activations `[images, channels]` of every site, of
+        the images asked."""
         scores, means = [], []
-        for positions in torch.split(torch.arange(len(self.labels)), _BATCH):
+        for positions in torch.split(self._asked, _BATCH):
             recorder = Recorder()
             with torch.no_grad():
                 found = self.tapped(self.images[positions], recorder)

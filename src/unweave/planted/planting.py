@@ -30,8 +30,8 @@ _TRAINING_IMAGES = 1000
 _STEPS, _STEPS_PER_CLASS = 50, 2
 _JUDGED_ON = 20
 """Images of a class that the truth is found on."""
-_CHECKED_ON, _CHECKED_ON_IN_ALL, _CHECKED_ON_AT_LEAST = 50, 1500, 15
-"""Images of a class that it is checked on: fewer where there are more than 30 classes."""
+_CHECKED_ON = 50
+"""Images of a class that it is checked on."""
 _BALANCED_ON = 500
 """Images of all classes together by whose activations channels are scaled; at least 5 a class."""
 RECIPE = 3
@@ -117,8 +117,7 @@ def plant(
     with torch.no_grad():
         merged = merge(blocks, trained, images, spread, draw)
         top1 = float((merged.network(held_out.tensors[0]).argmax(1) == held_out.tensors[1]).float().mean())
-        checked_on = min(_CHECKED_ON, max(_CHECKED_ON_AT_LEAST, _CHECKED_ON_IN_ALL // classes))
-        sites, truth = _judged(blocks, merged, search, class_images(classes, checked_on, seed, 2), share)
+        sites, truth = _judged(blocks, merged, search, class_images(classes, _CHECKED_ON, seed, 2), share)
     settings = {"kind": kind, "classes": classes, "seed": seed, "width": width, "share": share, "spread": spread}
     settings |= {"blocks": len(blocks.serves), "channels": blocks.channels, "images_per_class": per_class}
     return Planted(merged.network, search, held_out, sites, truth, top1, settings)
@@ -142,7 +141,7 @@ def _judged(
         return Paths(masks, Rows.of_classes(range(blocks.classes)), sites, manifest)
 
     judged = Ablation.of(network, tapped, sites, labelled(data), _JUDGED_ON, reaches)
-    held_out = Ablation.of(network, tapped, sites, labelled(others), len(others), reaches)
+    held_out = Ablation.of(network, tapped, sites, labelled(others), _CHECKED_ON, reaches)
     return sites, find_truth(judged, held_out, to_paths, share)
 
 
