@@ -164,6 +164,10 @@ def test_similarity_draws_the_line_of_a_class_s_similarity_to_itself_where_it_is
     figure = plot_similarity(similarity(PATHS), measured)
     lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].get_lines()}
     assert np.allclose(lines["a class to itself, other seed"], measured.per_site["self_similarity"])
+    assert np.allclose(lines["a class to others, other seed"], measured.per_site["other_similarity"])
+    assert np.allclose(lines["pairs of classes, this run"], similarity(PATHS).per_site["similarity"])
+    words = figure.get_supxlabel().replace("\n", " ")
+    assert "the squares (a class and other classes, other seed) are clearly below the thick red line" in words
     assert "was not measured here" in plot_similarity(similarity(PATHS)).get_supxlabel().replace("\n", " ")
     triangles = figure.axes[0].collections[-1].get_offsets()[:, 0].tolist()
     assert triangles == np.flatnonzero(measured.per_site["told_apart"]).tolist()
