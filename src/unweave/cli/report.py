@@ -40,7 +40,9 @@ def report(
     ] = None,
     groups: Groups = None,
     hierarchy: Hierarchy = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of mosaics and random masks. Default: the run's.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of mosaics and random masks. Default: the run's.", min=0)
+    ] = None,
     strict: Strict = False,
     device: Device = None,
     dry_run: DryRun = False,

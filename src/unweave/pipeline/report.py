@@ -84,12 +84,13 @@ def report(
     PathsError
         If rows are inputs.
     SettingError
-        If network or data are missing.
+        If network or data are missing, `mosaics` or `seed` is negative, or `others` below 1.
     MismatchError, DataError
         As `accuracy`.
     """
     from unweave.views.report.render import render
 
+    _check_numbers(mosaics, others, seed)
     if not isinstance(run, Paths):
         from unweave.pipeline.inputs import recorded_inputs
 
@@ -111,6 +112,12 @@ def report(
     asked = others_asked(len(paths), len(images)) if others is None else others
     measuring = Measuring(network, images, mosaics, asked, seed or 0, groups, distances, options)
     return write_text(target, render(gather(paths, measuring, against)))
+
+
+def _check_numbers(mosaics: int, others: int | None, seed: int | None) -> None:
+    for name, least, value in (("mosaics", 0, mosaics), ("others", 1, others), ("seed", 0, seed)):
+        if value is not None and value < least:
+            raise SettingError(f"{name} must be at least {least}, found {value}")
 
 
 @captured_once()
