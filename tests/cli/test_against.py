@@ -69,6 +69,16 @@ def test_every_figure_of_similarity_of_a_measure_has_the_line(unweave, runs, sav
         assert shows_own_similarity(figure, stable), name
 
 
+def test_the_pairs_of_the_interpretability_score_are_drawn_with_both_readings_of_mu(unweave, runs, saved):
+    first, second, stable = runs
+    assert unweave("analyse", first, "--against", second, "--measure", "interpretability").status == 0
+    axes = saved["interpretability"].axes[0]
+    assert [sum(bar.get_height() for bar in bars) for bars in axes.containers] == [45, 45]
+    vertical = {line.get_label().partition(":")[0]: line.get_xdata()[0] for line in axes.get_lines()}
+    assert vertical.pop("a class to itself, other seed") == stable.per_site.summary["self_similarity"]
+    assert len(vertical) == 2
+
+
 def test_the_matrix_has_a_class_s_similarity_to_itself_on_its_diagonal(unweave, runs, saved):
     first, second, stable = runs
     assert unweave("analyse", first, "--against", second, "--measure", "similarity").status == 0

@@ -125,7 +125,7 @@ _OPTIONS = {
     "mosaic": ("feature_maps",),
     **dict.fromkeys(("groups", "hierarchy"), ("clusters",)),
     "beside": ("compare_interpretability",),
-    "against": ("stability", "similarity", "clusters", "misjudgements"),
+    "against": ("stability", "similarity", "clusters", "interpretability", "misjudgements"),
 }
 """Options of the command line that only some measures use: compute with, or draw in their figures."""
 LEAST_ROWS = {

@@ -116,7 +116,14 @@ def plot_similarity(result: Similarity, stability: Stability | None = None) -> F
     )
     positions = np.arange(len(table))
     axes.fill_between(positions, table["lowest_pair"], table["highest_pair"], color=SUB_ARCHITECTURE, alpha=0.18, lw=0)
-    axes.plot(positions, table["similarity"], color=SUB_ARCHITECTURE, marker="o", markersize=4, label="pairs of classes, this run")
+    axes.plot(
+        positions,
+        table["similarity"],
+        color=SUB_ARCHITECTURE,
+        marker="o",
+        markersize=4,
+        label="pairs of classes, this run",
+    )
     axes.plot(positions, table["expected_by_chance"], color=ORIGINAL, linestyle="--", label="random sets, same sizes")
     if stability is not None:
         draw_other_similarity(axes, stability)
