@@ -15,6 +15,7 @@ from unweave.network.sites import find_sites
 from unweave.paths import Paths
 from unweave.pipeline import subject
 from unweave.pipeline.report import report
+from unweave.pipeline.report_channels import channels_with_images, in_words
 
 IMAGE = torch.zeros(1, 3, 8, 8)
 
@@ -58,9 +59,11 @@ def test_a_report_is_one_file_that_begins_with_four_answers(plain, noise, tmp_pa
 
 def test_the_flow_has_the_images_that_excite_the_strongest_channels_of_every_class(plain, noise, tmp_path, undrawn):
     paths = scored_paths(plain)
-    data = data_of(report(paths, plain, noise, file=tmp_path / "r.html", show_progress=False).read_text())
+    page = report(paths, plain, noise, file=tmp_path / "r.html", show_progress=False).read_text()
+    data = data_of(page)
     assert [site["name"] for site in data["sites"]] == list(paths.sites.names)
     assert data["exciting"]
+    assert in_words(paths, channels_with_images(paths), True) in page
     shown = {name: [int(channel) for channel in channels] for name, channels in data["exciting"].items()}
     for name, channels in shown.items():
         for row in range(len(paths)):

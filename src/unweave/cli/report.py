@@ -93,6 +93,7 @@ def report(
         groups=given,
         distances=apart,
         seed=recorded_seed if seed is None else seed,
+        data_names={"search": inputs.train or "", "measures": spec},
         device=device,
     )
     size = written.stat().st_size

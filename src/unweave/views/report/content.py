@@ -44,12 +44,13 @@ class Misjudged:
 @dataclass(frozen=True, eq=False)
 class Content:
     """Everything on the page. `done`: what was done, as (name, value); `classes`: head and rows of the table of
-    classes; `flow`: what `flow_data` made."""
+    classes; `flow`: what `flow_data` made; `pictured`: which channels of it have images."""
 
     title: str
     verdicts: Sequence[Verdict]
     done: Sequence[tuple[str, str]]
     flow: dict[str, Any]
+    pictured: str
     classes: tuple[Sequence[str], Sequence[Sequence[str]]]
     sections: Sequence[Section]
     misjudged: Sequence[Misjudged]

@@ -6,7 +6,7 @@ import json
 from importlib import resources
 from typing import Any
 
-from unweave.views.report.content import Content
+from unweave.views.report.content import Content, Picture
 from unweave.views.report.pictures import figure_address
 
 _FOLDER = "unweave.views.report"
@@ -21,10 +21,17 @@ def render(content: Content) -> str:
     return environment.from_string(_file("page.html")).render(
         content=content,
         address=lambda picture: pictures[id(picture)],
+        said=_said,
         style=_file("page.css"),
         script=_file("page.js"),
         flow=_script_data(content.flow),
     )
+
+
+def _said(picture: Picture) -> str:
+    """What stands for a figure where it is not seen: what it is, and the sentence in it that says how to read it."""
+    words = " ".join(picture.figure.get_supxlabel().split())
+    return f"{picture.described}. {words}" if words else picture.described
 
 
 def _file(name: str) -> str:
