@@ -254,7 +254,10 @@ def run_measures(names: Sequence[str], subject: Subject, folder: RunFolder) -> l
     check_rows(names, subject.paths, against=len(subject.against), beside=len(subject.beside), excited=subject.excited)
     for name in set(names) & set(NEEDS_IMAGES):
         subject.network_and_images(name)
-    return [MEASURES[name](subject, folder) for name in names]
+    from unweave.views.lettering import numbered
+
+    with numbered(subject.paths):
+        return [MEASURES[name](subject, folder) for name in names]
 
 
 def draw_elbow(paths: Paths, folder: RunFolder) -> list[Path]:

@@ -131,6 +131,7 @@ def _check_numbers(mosaics: int, others: int | None, seed: int | None) -> None:
 @captured_once()
 def gather(paths: Paths, measuring: Measuring, against: Sequence[Paths]) -> Any:
     """All measures of a report, as `unweave.views.report.content.Content`."""
+    from unweave.views.lettering import numbers_of
     from unweave.views.report.content import Content
     from unweave.views.report.flow import flow_data
     from unweave.views.report.verdicts import verdicts
@@ -154,6 +155,7 @@ def gather(paths: Paths, measuring: Measuring, against: Sequence[Paths]) -> Any:
         classes=_class_table(found),
         sections=sections_of(paths, measuring, found, stable, wrong),
         misjudged=_misjudged(wrong, images),
+        numbers=numbers_of(paths),
     )
 
 
