@@ -1,10 +1,14 @@
 """`unweave report`, as typed."""
 
 import json
+from html import unescape
 
+import numpy as np
 import pytest
 
 from tests.cli.conftest import copied, finished
+from unweave.data.digits import Digits
+from unweave.data.labelled import labelled
 from unweave.pipeline.report import report
 
 SEARCH = ("--objective", "variational", "--beta", "0.1", "--passes", "2", "--limit-per-class", "4")
@@ -34,7 +38,15 @@ def test_a_report_of_two_seeds_is_written_into_the_run(unweave, searched, run, u
     text = (run / "report.html").read_text()
     assert said == {"file": str(run / "report.html"), "bytes": len(text.encode())}
     assert "Where in the image it looks" in text
-    assert "searches with other seeds</dt><dd>1</dd>" in text
+    assert "searches with other seeds</dt><dd>1: seed 1</dd>" in text
+    mine = (run.parent / "mine.py").resolve()
+    assert f"data of the search</dt><dd>{mine}:images</dd>" in text
+    assert "data of the measures</dt><dd>digits</dd>" in text
+    measured = Digits(train=False)
+    digest = labelled(measured).fingerprint(np.arange(len(measured)))["digest"]
+    assert f"images of the measures</dt><dd>449 images of 10 classes, digest {digest}</dd>" in text
+    words = unescape(" ".join(text.split()))
+    assert 'alt="similarity of sub-architectures at every site. How to read: 1 means' in words
 
 
 def test_without_images_it_is_refused_in_one_line(unweave, user_file, tmp_path):

@@ -1,14 +1,21 @@
 """The report as a whole, on a tiny network."""
 
+import json
+import re
+
 import pytest
 import torch
 from torch.utils.data import Dataset, TensorDataset
 
+from tests.views.own_similarity import shows_own_similarity, words_of
+from unweave.analysis.exciting import exciting_images
+from unweave.analysis.stability import stability
 from unweave.errors import DamagedImageError, PathsError, SettingError
 from unweave.network.sites import find_sites
 from unweave.paths import Paths
 from unweave.pipeline import subject
 from unweave.pipeline.report import report
+from unweave.pipeline.report_channels import channels_with_images, in_words
 
 IMAGE = torch.zeros(1, 3, 8, 8)
 
@@ -18,6 +25,20 @@ def some_paths(network, names=("cat", "dog", "owl"), seed=0):
     sites = find_sites(network, IMAGE)
     masks = {site.name: torch.rand(3, site.channels, generator=generator) > 0.4 for site in sites}
     return Paths.from_masks(masks, network, IMAGE, classes=[0, 1, 2], names=list(names))
+
+
+def scored_paths(network, seed=0):
+    """Three classes that keep the channels with scores above -0.3."""
+    made = some_paths(network)
+    generator = torch.Generator().manual_seed(seed)
+    scores = {name: torch.randn(mask.shape, generator=generator) for name, mask in made.masks.items()}
+    masks = {name: table > -0.3 for name, table in scores.items()}
+    return Paths(masks, made.rows, made.sites, made.manifest, scores)
+
+
+def data_of(page):
+    """What the page's script reads."""
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
 
 
 def test_a_report_is_one_file_that_begins_with_four_answers(plain, noise, tmp_path):
@@ -36,6 +57,42 @@ def test_a_report_is_one_file_that_begins_with_four_answers(plain, noise, tmp_pa
     assert text.count(">balanced</th>") == 3
 
 
+def test_the_flow_has_the_images_that_excite_the_strongest_channels_of_every_class(plain, noise, tmp_path, undrawn):
+    paths = scored_paths(plain)
+    page = report(paths, plain, noise, file=tmp_path / "r.html", show_progress=False).read_text()
+    data = data_of(page)
+    assert [site["name"] for site in data["sites"]] == list(paths.sites.names)
+    assert data["exciting"]
+    assert in_words(paths, channels_with_images(paths), True) in page
+    shown = {name: [int(channel) for channel in channels] for name, channels in data["exciting"].items()}
+    for name, channels in shown.items():
+        for row in range(len(paths)):
+            assert paths.scores[name][row].argmax().item() in channels
+    table = exciting_images(plain, paths, noise, shown)
+    expected = {(name, channel): [] for name, channels in shown.items() for channel in channels}
+    for name, channel, position in zip(table["site"], table["channel"], table["position"], strict=True):
+        expected[name, channel].append(position)
+    assert {(n, int(c)): images for n, one in data["exciting"].items() for c, images in one.items()} == expected
+    assert data["pictures"].keys() == {str(position) for position in table["position"]}
+    assert all(address.startswith("data:image/jpeg;base64,") for address in data["pictures"].values())
+
+
+def test_the_flow_and_every_figure_of_similarity_have_a_class_s_similarity_to_itself(
+    plain, noise, tmp_path, monkeypatch
+):
+    figures = []
+    monkeypatch.setattr("unweave.views.report.render.figure_address", lambda figure: figures.append(figure) or "data:,")
+    paths, other = scored_paths(plain), scored_paths(plain, seed=1)
+    page = report(paths, plain, noise, file=tmp_path / "r.html", against=[other], show_progress=False).read_text()
+    stable = stability([paths, other])
+    assert [site["itself"] for site in data_of(page)["sites"]] == list(stable.per_site["self_similarity"])
+    of_similarity = {words_of(figure): figure for figure in figures if "ilarit" in words_of(figure)}
+    for begun in ("Similarity of the sub-architectures", "Classes clustered", "The same classes", "Mis. "):
+        assert any(words.startswith(begun) for words in of_similarity), begun
+    for words, figure in of_similarity.items():
+        assert shows_own_similarity(figure, stable), words
+
+
 def test_without_other_seeds_that_is_said(plain, noise, tmp_path, undrawn):
     file = report(some_paths(plain), plain, noise, file=tmp_path / "report.html", show_progress=False)
     assert "Search once more with another --seed" in file.read_text()
@@ -47,6 +104,13 @@ def test_any_name_can_stand_on_the_page(plain, noise, tmp_path):
     assert "<b>a/b</b>" not in text
     for shown in ("&lt;b&gt;a/b&lt;/b&gt; $x$", *names[1:]):
         assert shown in text
+
+
+@pytest.mark.parametrize(("setting", "least"), [("mosaics", 0), ("others", 1), ("seed", 0)])
+def test_numbers_below_the_least_are_refused_before_anything_is_measured(plain, noise, tmp_path, setting, least):
+    with pytest.raises(SettingError, match=f"^{setting} must be at least {least}, found -3$"):
+        report(some_paths(plain), plain, noise, file=tmp_path / "r.html", **{setting: -3})
+    assert not list(tmp_path.iterdir())
 
 
 class Counted(Dataset):
@@ -101,10 +165,7 @@ def test_rows_of_inputs_and_missing_images_are_refused(plain, noise, tmp_path):
 
 
 def test_paths_with_scores_get_the_keep_curve_and_questions_are_limited(plain, noise, tmp_path, undrawn):
-    unscored = some_paths(plain)
-    scores = {name: torch.randn(mask.shape) for name, mask in unscored.masks.items()}
-    paths = Paths(unscored.masks, unscored.rows, unscored.sites, unscored.manifest, scores)
-    file = report(paths, plain, noise, file=tmp_path / "r.html", others=2, show_progress=False)
+    file = report(scored_paths(plain), plain, noise, file=tmp_path / "r.html", others=2, show_progress=False)
     text = file.read_text()
     assert "channels kept and removed in the order of their scores" in text
     assert "for 3 of 3 classes, with at most 2 images of others each" in text

@@ -7,12 +7,13 @@ import torch
 from tests.paths.made import make, sites_of
 from unweave.analysis.clusters import cluster
 from unweave.analysis.feature_maps import FeatureMaps
+from unweave.analysis.interpretability import interpretability, pairs
 from unweave.analysis.misjudgements import Misjudgements
 from unweave.analysis.similarity import similarity
 from unweave.analysis.stability import stability
 from unweave.paths import Rows
 from unweave.tables import Table
-from unweave.views.cluster_plots import plot_clusters, plot_interpretability
+from unweave.views.cluster_plots import plot_clusters, plot_interpretability, plot_pairs
 from unweave.views.control_plots import plot_ablation, plot_keep_curve, plot_stability
 from unweave.views.exciting_plots import plot_exciting
 from unweave.views.misjudgement_plots import plot_misjudgements
@@ -98,7 +99,17 @@ def networks():
     return Table("Interpretability", columns, {})
 
 
+def accuracies():
+    return Table("", {"name": NAMES, "sub_architecture": (1.0, 0.9, 0.8, 0.7, float("nan"))}, {})
+
+
+def pairs_of_classes():
+    table = interpretability(PATHS, accuracies())
+    return plot_pairs(table, *pairs(PATHS, accuracies()), own_similarity=0.8)
+
+
 FIGURES = {
+    "pairs": pairs_of_classes,
     "hit_rate": lambda: plot_hit_rate(hits()),
     "feature_maps": lambda: plot_feature_maps(maps()),
     "exciting": exciting,
@@ -159,11 +170,29 @@ def test_the_keep_curve_draws_its_three_curves_with_their_areas():
     assert [line.get_label()[-6:] for line in lines[:3]] == ["[0.80]", "[0.70]", "[0.60]"]
 
 
+def test_the_pairs_of_classes_are_counted_around_both_readings_of_mu_with_their_scores():
+    table, (similarities, products) = interpretability(PATHS, accuracies()), pairs(PATHS, accuracies())
+    axes = pairs_of_classes().axes[0]
+    counted = [[bar.get_height() for bar in bars] for bars in axes.containers]
+    edges = [bar.get_x() for bar in axes.containers[0]]
+    edges.append(edges[-1] + axes.containers[0][-1].get_width())
+    assert counted == [np.histogram(values, edges)[0].tolist() for values in (similarities, products)]
+    assert [sum(counts) for counts in counted] == [6, 6]  # the class without accuracy has no pairs
+    lines = axes.get_lines()
+    assert [line.get_xdata()[0] for line in lines] == [*reversed(table["mu"]), 0.8]
+    for line, score in zip(lines, reversed(table["score"]), strict=False):
+        assert line.get_label().endswith(f"score {score:.3g}")
+
+
 def test_similarity_draws_the_line_of_a_class_s_similarity_to_itself_where_it_is_known():
     measured = stability(runs())
     figure = plot_similarity(similarity(PATHS), measured)
     lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].get_lines()}
     assert np.allclose(lines["a class to itself, other seed"], measured.per_site["self_similarity"])
+    assert np.allclose(lines["a class to others, other seed"], measured.per_site["other_similarity"])
+    assert np.allclose(lines["pairs of classes, this run"], similarity(PATHS).per_site["similarity"])
+    words = figure.get_supxlabel().replace("\n", " ")
+    assert "the squares (a class and other classes, other seed) are clearly below the thick red line" in words
     assert "was not measured here" in plot_similarity(similarity(PATHS)).get_supxlabel().replace("\n", " ")
     triangles = figure.axes[0].collections[-1].get_offsets()[:, 0].tolist()
     assert triangles == np.flatnonzero(measured.per_site["told_apart"]).tolist()

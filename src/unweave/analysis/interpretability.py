@@ -50,16 +50,8 @@ def interpretability(paths: Paths, accuracies: Table) -> Table:
     DataError
         If `accuracies` is of other rows.
     """
-    class_rows(paths, "interpretability")
-    if accuracies.columns.get("name") != paths.rows.names or "sub_architecture" not in accuracies.columns:
-        raise DataError(
-            "the accuracies are not those of these paths' rows; give what accuracy(network, paths, ...) found"
-        )
-    known = np.asarray(accuracies["sub_architecture"], dtype=float)
-    usable = np.flatnonzero(~np.isnan(known))
-    if len(usable) < 3:
-        raise PathsError(f"interpretability needs at least three classes with accuracies, there are {len(usable)}")
-    similarities, products = _pairs(similarity(paths).matrix, known, usable)
+    known, usable = _usable(paths, accuracies)
+    similarities, products = pairs(paths, accuracies)
     means = {"products": float(products.mean()), "similarities": float(similarities.mean())}
     scores = {reading: float(((products - mu) ** 2).mean()) for reading, mu in means.items()}
     without = [name for name, value in zip(paths.rows.names, known, strict=True) if np.isnan(value)]
@@ -86,12 +78,38 @@ def interpretability(paths: Paths, accuracies: Table) -> Table:
     )
 
 
-def _pairs(matrix: np.ndarray, accuracies: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`M(i, j)` and `a_i a_j M(i, j)` of all pairs i < j."""
+def pairs(paths: Paths, accuracies: Table) -> tuple[np.ndarray, np.ndarray]:
+    """`M(i, j)` and `a_i a_j M(i, j)` of all pairs i < j of classes with accuracies, of which the score is made.
+
+    Parameters
+    ----------
+    accuracies
+        What `accuracy` returned for the same paths.
+
+    Raises
+    ------
+    PathsError, DataError
+        As `interpretability`.
+    """
+    known, usable = _usable(paths, accuracies)
     first, second = np.triu_indices(len(usable), 1)
-    similarities = matrix[np.ix_(usable, usable)][first, second]
-    a = accuracies[usable]
+    similarities = similarity(paths).matrix[np.ix_(usable, usable)][first, second]
+    a = known[usable]
     return similarities, a[first] * a[second] * similarities
+
+
+def _usable(paths: Paths, accuracies: Table) -> tuple[np.ndarray, np.ndarray]:
+    """The accuracies of all rows, and which rows have one."""
+    class_rows(paths, "interpretability")
+    if accuracies.columns.get("name") != paths.rows.names or "sub_architecture" not in accuracies.columns:
+        raise DataError(
+            "the accuracies are not those of these paths' rows; give what accuracy(network, paths, ...) found"
+        )
+    known = np.asarray(accuracies["sub_architecture"], dtype=float)
+    usable = np.flatnonzero(~np.isnan(known))
+    if len(usable) < 3:
+        raise PathsError(f"interpretability needs at least three classes with accuracies, there are {len(usable)}")
+    return known, usable
 
 
 def compare_interpretability(networks: Mapping[str, tuple[Paths, Table]]) -> Table:

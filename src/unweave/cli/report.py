@@ -40,7 +40,9 @@ def report(
     ] = None,
     groups: Groups = None,
     hierarchy: Hierarchy = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of mosaics and random masks. Default: the run's.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of mosaics and random masks. Default: the run's.", min=0)
+    ] = None,
     strict: Strict = False,
     device: Device = None,
     dry_run: DryRun = False,
@@ -91,6 +93,7 @@ def report(
         groups=given,
         distances=apart,
         seed=recorded_seed if seed is None else seed,
+        data_names={"search": inputs.train or "", "measures": spec},
         device=device,
     )
     size = written.stat().st_size

@@ -121,12 +121,13 @@ NEEDS_IMAGES = (
     *("interpretability", "compare_interpretability", "hit_rate", "feature_maps", "exciting", "misjudgements"),
 )
 _OPTIONS = {
-    **dict.fromkeys(("row", "site", "channels"), "exciting"),
-    **{"mosaic": "feature_maps", "groups": "clusters", "hierarchy": "clusters", "beside": "compare_interpretability"},
-    "against": "stability",
+    **dict.fromkeys(("row", "site", "channels"), ("exciting",)),
+    "mosaic": ("feature_maps",),
+    **dict.fromkeys(("groups", "hierarchy"), ("clusters",)),
+    "beside": ("compare_interpretability",),
+    "against": ("stability", "similarity", "clusters", "interpretability", "misjudgements"),
 }
-"""Options of the command line that one measure alone uses, or one and figures beside it."""
-_USES_AGAINST = ("stability", "similarity")
+"""Options of the command line that only some measures use: compute with, or draw in their figures."""
 LEAST_ROWS = {
     **{"similarity": 2, "stability": 2, "filter_states": 2},
     **{"clusters": 3, "interpretability": 3, "compare_interpretability": 3, "misjudgements": 3},
@@ -155,10 +156,9 @@ def check_options(names: Sequence[str], given: Mapping[str, object]) -> None:
     ------
     SettingError
     """
-    for option, measure in _OPTIONS.items():
-        used = any(name in names for name in (_USES_AGAINST if option == "against" else (measure,)))
-        if given.get(option) not in (None, [], ()) and not used:
-            raise SettingError(f"--{option} is for --measure {measure}, which is not measured here")
+    for option, measures in _OPTIONS.items():
+        if given.get(option) not in (None, [], ()) and not any(name in names for name in measures):
+            raise SettingError(f"--{option} is for --measure {' or '.join(measures)}, which is not measured here")
     for option in ("data", "device"):
         if given.get(option) is not None and not any(name in NEEDS_IMAGES for name in names):
             raise SettingError(f"--{option} is for measures that look at images, none of which is measured here")
@@ -254,7 +254,10 @@ def run_measures(names: Sequence[str], subject: Subject, folder: RunFolder) -> l
     check_rows(names, subject.paths, against=len(subject.against), beside=len(subject.beside), excited=subject.excited)
     for name in set(names) & set(NEEDS_IMAGES):
         subject.network_and_images(name)
-    return [MEASURES[name](subject, folder) for name in names]
+    from unweave.views.lettering import numbered
+
+    with numbered(subject.paths):
+        return [MEASURES[name](subject, folder) for name in names]
 
 
 def draw_elbow(paths: Paths, folder: RunFolder) -> list[Path]:

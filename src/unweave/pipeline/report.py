@@ -22,14 +22,13 @@ from unweave.network.capture import captured_once
 from unweave.network.shared_copy import unwrapped
 from unweave.paths import Paths
 from unweave.pipeline.groups import Groups
+from unweave.pipeline.report_channels import channels_with_images, in_words
 from unweave.pipeline.report_sections import IMAGES_SEARCHED, Measuring, sections_of, single_classes
 from unweave.pipeline.subject import others_asked, remembering
 from unweave.places import place
 from unweave.runs.folder import RunFolder
 from unweave.tables import Table
 
-_SITES_WITH_IMAGES = 3
-_CHANNELS_WITH_IMAGES = 240
 _MISJUDGED = 24
 
 
@@ -46,6 +45,7 @@ def report(
     groups: Groups | None = None,
     distances: np.ndarray | None = None,
     seed: int | None = None,
+    data_names: Mapping[str, str] | None = None,
     device: str | None = None,
     show_progress: bool | None = None,
 ) -> Path:
@@ -78,18 +78,25 @@ def report(
         `[rows, rows]`, as `wordnet_distances` gives them: the clusters are compared with this hierarchy.
     seed
         Of mosaics and random masks; default: the run's, or 0.
+    data_names
+        What the page calls the data: of the `search` and of the `measures`. Default: what was typed for a run.
 
     Raises
     ------
     PathsError
         If rows are inputs.
     SettingError
-        If network or data are missing.
+        If network or data are missing, `mosaics` or `seed` is negative, `others` below 1, or `data_names` are
+        of something else.
     MismatchError, DataError
         As `accuracy`.
     """
     from unweave.views.report.render import render
 
+    _check_numbers(mosaics, others, seed)
+    named = dict(data_names or {})
+    if unknown := named.keys() - {"search", "measures"}:
+        raise SettingError(f"data_names are of 'search' and 'measures', found {sorted(unknown)[0]!r}")
     if not isinstance(run, Paths):
         from unweave.pipeline.inputs import recorded_inputs
 
@@ -98,7 +105,9 @@ def report(
         seed = recorded_seed if seed is None else seed
         paths = Paths.load(folder.finished_paths())
         network = inputs.network() if network is None else network
+        named = {"search": inputs.train or "", **named}
         if data is None and inputs.validation is not None:
+            named = {"measures": inputs.validation, **named}
             data = inputs.images(inputs.validation, network, train=False)
         target = place(file) if file is not None else folder.root / "report.html"
     else:
@@ -109,13 +118,20 @@ def report(
     images = remembering(labelled(data, labels))
     options: dict[str, Any] = {"device": device, "show_progress": show_progress}
     asked = others_asked(len(paths), len(images)) if others is None else others
-    measuring = Measuring(network, images, mosaics, asked, seed or 0, groups, distances, options)
+    measuring = Measuring(network, images, mosaics, asked, seed or 0, groups, distances, named, options)
     return write_text(target, render(gather(paths, measuring, against)))
+
+
+def _check_numbers(mosaics: int, others: int | None, seed: int | None) -> None:
+    for name, least, value in (("mosaics", 0, mosaics), ("others", 1, others), ("seed", 0, seed)):
+        if value is not None and value < least:
+            raise SettingError(f"{name} must be at least {least}, found {value}")
 
 
 @captured_once()
 def gather(paths: Paths, measuring: Measuring, against: Sequence[Paths]) -> Any:
     """All measures of a report, as `unweave.views.report.content.Content`."""
+    from unweave.views.lettering import numbers_of
     from unweave.views.report.content import Content
     from unweave.views.report.flow import flow_data
     from unweave.views.report.verdicts import verdicts
@@ -126,37 +142,21 @@ def gather(paths: Paths, measuring: Measuring, against: Sequence[Paths]) -> Any:
     found = specificity(network, paths, images, others=measuring.others, seed=seed, **options)
     shares = paths.kept().mean(0)
     sizes = np.array([site.channels for site in paths.sites])
-    excited = exciting_images(network, paths, images, _chosen(paths), limit=IMAGES_SEARCHED, **options)
+    chosen = channels_with_images(paths)
+    excited = exciting_images(network, paths, images, chosen, limit=IMAGES_SEARCHED, **options)
     wrong = misjudgements(network, paths, images, seed=seed, **options) if single_classes(paths) else None
-    shown = list(dict.fromkeys(excited["position"]))
+    pictures = _addresses(images, list(dict.fromkeys(excited["position"])))
     return Content(
         title=f"Sub-architectures of {called}",
         verdicts=verdicts(found, float((shares * sizes).sum() / sizes.sum()), stable),
-        done=[("network", called), *_done(paths, found, measuring, len(against))],
-        flow=flow_data(paths, excited, _addresses(images, shown), stable),
+        done=[("network", called), *_done(paths, found, measuring, against)],
+        flow=flow_data(paths, excited, pictures, stable),
+        pictured=in_words(paths, chosen, bool(pictures)),
         classes=_class_table(found),
         sections=sections_of(paths, measuring, found, stable, wrong),
         misjudged=_misjudged(wrong, images),
+        numbers=numbers_of(paths),
     )
-
-
-def _single(paths: Paths) -> bool:
-    return len(paths) >= 3 and all(len(members) == 1 for members in paths.rows.members)
-
-
-def _chosen(paths: Paths) -> dict[str, list[int]]:
-    """Channels whose images are shown: of the last sites, those with the highest scores of every row in turn."""
-    names = list(paths.sites.names)[-_SITES_WITH_IMAGES:]
-    each = _CHANNELS_WITH_IMAGES // max(1, len(names))
-    chosen = {}
-    for name in names:
-        kept = paths.masks[name]
-        strength = (paths.scores or {}).get(name, kept.float()).float().masked_fill(~kept, -math.inf)
-        order = strength.sort(dim=1, descending=True, stable=True).indices.tolist()
-        most = int(kept.sum(1).max())
-        ranked = [order[row][rank] for rank in range(most) for row in range(len(paths)) if kept[row, order[row][rank]]]
-        chosen[name] = list(dict.fromkeys(ranked))[:each]
-    return chosen
 
 
 def _addresses(images: LabelledImages, positions: Sequence[int]) -> dict[int, str]:
@@ -171,13 +171,14 @@ def _addresses(images: LabelledImages, positions: Sequence[int]) -> dict[int, st
     return found
 
 
-def _done(paths: Paths, found: Table, measuring: Measuring, others: int) -> list[tuple[str, str]]:
+def _done(paths: Paths, found: Table, measuring: Measuring, against: Sequence[Paths]) -> list[tuple[str, str]]:
     """What was done, as the manifest tells it."""
     manifest, sites = paths.manifest, paths.sites
     settings, network = dict(manifest.get("settings", {})), manifest.get("network", {})
     digest = str(network.get("digest", ""))[:16] if isinstance(network, Mapping) else ""
     versions, searched = manifest.get("versions", {}), dict(manifest.get("data", {})).get("search", {})
-    inputs = dict(manifest.get("inputs", {}))
+    inputs, named = dict(manifest.get("inputs", {})), measuring.named
+    measured = measuring.images.fingerprint(np.arange(len(measuring.images)))
     asked = f"; at most {measuring.others} images of other classes a row" if measuring.others is not None else ""
     told = [
         ("shape of an image", str(tuple(sites.image_shape))),
@@ -187,12 +188,15 @@ def _done(paths: Paths, found: Table, measuring: Measuring, others: int) -> list
         ("begun from", _named(manifest.get("start"))),
         ("rows", f"{len(paths)}: " + ", ".join(paths.rows.names[:8]) + (", ..." if len(paths) > 8 else "")),
         ("sites", f"{len(sites)}, {sum(site.channels for site in sites)} channels"),
+        ("data of the search", named.get("search", "")),
         ("searched on", _searched(searched)),
         ("pixels", ", ".join(f"{name} {inputs[name]}" for name in ("preprocess", "size") if inputs.get(name))),
         ("settings", ", ".join(f"{name} {_said(value)}" for name, value in settings.items() if _worth_saying(value))),
         ("seed of the search", str(manifest.get("seed", "unknown"))),
         ("seed of the measures", str(measuring.seed)),
-        ("searches with other seeds", str(others) if others else "none given"),
+        ("searches with other seeds", _seeds(against)),
+        ("data of the measures", named.get("measures", "")),
+        ("images of the measures", _searched(measured)),
         ("measured on", found.title + asked),
         ("versions", ", ".join(f"{name} {value}" for name, value in dict(versions).items())),
     ]
@@ -208,8 +212,16 @@ def _named(values: object) -> str:
     return ", ".join(names + others)
 
 
+def _seeds(against: Sequence[Paths]) -> str:
+    """How many searches, and what their manifests say of their seeds."""
+    if not against:
+        return "none given"
+    told = ", ".join(str(one.manifest.get("seed", "unknown")) for one in against)
+    return f"{len(against)}: seed{'s' if len(against) > 1 else ''} {told}"
+
+
 def _searched(data: object) -> str:
-    """The images that the search was given; nothing if the manifest does not tell."""
+    """The images of a fingerprint; nothing if the manifest does not tell."""
     if not isinstance(data, Mapping) or "images" not in data:
         return ""
     return f"{data['images']} images of {data.get('classes', 'unknown')} classes, digest {data.get('digest', '')}"

@@ -37,7 +37,7 @@ IMAGES_SEARCHED = 2000
 @dataclass(frozen=True, eq=False)
 class Measuring:
     """What a report measures with. `others`: images of other classes that a row is asked about, None: all; `distances`:
-    `[rows, rows]` in a known hierarchy."""
+    `[rows, rows]` in a known hierarchy; `named`: what the data of the `search` and of the `measures` are called."""
 
     network: nn.Module
     images: LabelledImages
@@ -46,6 +46,7 @@ class Measuring:
     seed: int
     groups: Groups | None
     distances: np.ndarray | None
+    named: Mapping[str, str]
     options: Mapping[str, Any]
 
 

@@ -8,7 +8,7 @@ from unweave.analysis.ablation import ablation
 from unweave.analysis.clusters import cluster
 from unweave.analysis.feature_maps import feature_maps
 from unweave.analysis.hit_rate import hit_rate
-from unweave.analysis.interpretability import compare_interpretability, interpretability
+from unweave.analysis.interpretability import compare_interpretability, interpretability, pairs
 from unweave.analysis.keep_curve import keep_curve
 from unweave.analysis.misjudgements import misjudgements
 from unweave.pipeline.subject import Measured, Subject
@@ -76,12 +76,13 @@ def measure_misjudgements(subject: Subject, folder: RunFolder) -> Measured:
 
 def measure_interpretability(subject: Subject, folder: RunFolder) -> Measured:
     """Interpretability score, by both readings."""
-    from unweave.views.cluster_plots import plot_interpretability
+    from unweave.views.cluster_plots import plot_pairs
     from unweave.views.style import save_figure
 
     table = interpretability(subject.paths, subject.accuracy)
-    point = compare_interpretability({subject.name: (subject.paths, subject.accuracy)})
-    files = save_figure(plot_interpretability(point), folder.figure("interpretability"))
+    similarities, products = pairs(subject.paths, subject.accuracy)
+    figure = plot_pairs(table, similarities, products, own_similarity=subject.own_similarity)
+    files = save_figure(figure, folder.figure("interpretability"))
     return Measured("interpretability", *_kept(folder, files, interpretability=table))
 
 

@@ -1,4 +1,4 @@
-"""Figures of how classes relate: the clustered heatmap, and interpretability against discriminability."""
+"""Figures of how classes relate: the clustered heatmap, and the interpretability score: its pairs, and networks."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from unweave.analysis.clusters import Clusters
 from unweave.tables import Table
 from unweave.views.input_plots import CLASS_COLOURS
-from unweave.views.style import CHANCE, SUB_ARCHITECTURE, new_figure, short
+from unweave.views.style import CHANCE, ORIGINAL, SUB_ARCHITECTURE, new_figure, short
 
 _MOST_NAMED = 60
 
@@ -128,6 +129,48 @@ def _draw_tree(axes: Axes, result: Clusters, *, upright: bool) -> None:
 
 def _rgb(colour: str) -> tuple[float, float, float]:
     return tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))  # type: ignore[return-value]
+
+
+def plot_pairs(
+    table: Table, similarities: np.ndarray, products: np.ndarray, *, own_similarity: float | None = None
+) -> Figure:
+    """Of one network, the similarities `M` of all pairs of classes and the products `a_i a_j M`, with both readings of
+    mu and their scores (preprint Eq. 12).
+
+    `table`: from `interpretability`; `similarities`, `products`: one a pair; `own_similarity`: that of a class to
+    itself under other seeds, a red line.
+    """
+    claim = (
+        "How similar a class is to itself under another seed was not measured: give runs of other seeds."
+        if own_similarity is None
+        else "Pairs whose M is at the red line or right of it share as much as a class does with itself, other seed."
+    )
+    figure, axes = new_figure(
+        6.4,
+        4.6,
+        f"Interpretability of {table.summary['classes']} classes",
+        f"How to read: bars count the {len(products)} pairs of classes. The score is the mean squared distance of the "
+        "blue bars (similarity times both accuracies) from mu, the dashed line: of the products, then it is their "
+        "variance, or of the similarities alone (grey bars), then it also grows with how far accuracies are from 1. "
+        f"{claim}",
+    )
+    low, high = min(similarities.min(), products.min()), max(similarities.max(), products.max())
+    bins = np.linspace(low, high if high > low else low + 1, min(30, max(5, int(len(products) ** 0.5))) + 1)
+    readings = dict(zip(table["mu_of"], zip(table["mu"], table["score"], strict=True), strict=True))
+    for reading, values, sign, colour in (
+        ("similarities", similarities, "M", ORIGINAL),
+        ("products", products, r"a$_i$ a$_j$ M", SUB_ARCHITECTURE),
+    ):
+        mu, score = readings[reading]
+        axes.hist(values, bins.tolist(), color=colour, alpha=0.5, label=f"{sign} of all pairs")
+        axes.axvline(mu, color=colour, linestyle="--", linewidth=2, label=f"mu of {sign} {mu:.3f}: score {score:.3g}")
+    if own_similarity is not None:
+        axes.axvline(own_similarity, color=CHANCE, linewidth=2, label="a class to itself, other seed")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("Jaccard similarity, mean over sites", fontsize=9)
+    axes.set_ylabel("pairs of classes")
+    figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=8)
+    return figure
 
 
 def plot_interpretability(table: Table) -> Figure:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,6 +14,7 @@ from unweave.tables import Table
 from unweave.views.style import CHANCE, ORIGINAL, RANDOM, SUB_ARCHITECTURE, label_sites, new_figure
 
 _MASK_COLOURS = {"sub-architecture": SUB_ARCHITECTURE, "random": RANDOM, "complement": "#8c6bb1"}
+_OTHER_CLASSES = "#6b4aa0"
 
 
 def plot_ablation(table: Table) -> Figure:
@@ -91,18 +94,11 @@ def plot_stability(result: Stability) -> Figure:
         max(6.0, 0.28 * len(table)),
         4.0,
         f"The same classes with other seeds ({runs} runs)",
-        "How to read: red, a class compared with itself under another seed (band: lowest to highest class); blue, with "
-        f"other classes under another seed. Classes are told apart where blue is clearly below red: triangles, {apart} "
-        f"of {len(table)} sites (95 % interval over classes).",
+        "How to read: red, a class compared with itself under another seed (band: lowest to highest class); squares, "
+        "with other classes under another seed. Classes are told apart where the squares are clearly below red: "
+        f"triangles, {apart} of {len(table)} sites (95 % interval over classes).",
     )
-    axes.plot(
-        np.arange(len(table)),
-        table["other_similarity"],
-        color=SUB_ARCHITECTURE,
-        marker="o",
-        markersize=4,
-        label="to other classes",
-    )
+    draw_other_similarity(axes, result)
     draw_self_similarity(axes, result)
     axes.set_ylim(0, 1.02)
     axes.set_ylabel("Jaccard similarity")
@@ -111,8 +107,15 @@ def plot_stability(result: Stability) -> Figure:
     return figure
 
 
+def draw_other_similarity(axes: Axes, result: Stability) -> None:
+    """How similar a class in one run is to other classes in another: what the red line is compared with."""
+    table = result.per_site
+    style: dict[str, Any] = {"color": _OTHER_CLASSES, "marker": "s", "markersize": 4}
+    axes.plot(np.arange(len(table)), table["other_similarity"], label="a class to others, other seed", **style)
+
+
 def draw_self_similarity(axes: Axes, result: Stability) -> None:
-    """The line below which similarity between classes can be claimed, and triangles at the sites where it is."""
+    """The line below which the similarity to other classes has to be, and triangles at the sites where it is."""
     table = result.per_site
     positions = np.arange(len(table))
     axes.fill_between(positions, table["self_lowest"], table["self_highest"], color=CHANCE, alpha=0.12, linewidth=0)

@@ -13,7 +13,7 @@ from unweave.analysis.accuracy import accuracy_histogram
 from unweave.analysis.similarity import Similarity
 from unweave.analysis.stability import Stability
 from unweave.tables import Table
-from unweave.views.control_plots import draw_self_similarity
+from unweave.views.control_plots import draw_other_similarity, draw_self_similarity
 from unweave.views.style import CHANCE, ORIGINAL, RANDOM, SUB_ARCHITECTURE, label_sites, new_figure, short
 
 
@@ -88,8 +88,12 @@ def plot_usage(table: Table) -> Figure:
 
 
 def plot_similarity(result: Similarity, stability: Stability | None = None) -> Figure:
-    """Mean pairwise Jaccard similarity at each site (ICCV Fig. 4, first row); with `stability`, also that of a class to
-    itself under other seeds."""
+    """Mean pairwise Jaccard similarity at each site (ICCV Fig. 4, first row).
+
+    With `stability`, also what tells whether classes differ: the similarity of a class to itself and that to other
+    classes, both under another seed, so that they differ in nothing but the class. Pairs within one run share its seed
+    and are more alike than the same classes of two runs; they are no measure of it.
+    """
     table = result.per_site
     if stability is None:
         claim = (
@@ -99,8 +103,9 @@ def plot_similarity(result: Similarity, stability: Stability | None = None) -> F
     else:
         apart = stability.per_site.summary["sites_told_apart"]
         claim = (
-            "The red line is a class's similarity to itself under another seed: only where the blue line is clearly "
-            f"below it (triangles, {apart} of {len(table)} sites) do classes differ more than one does from itself."
+            "Lines with circles are of pairs in this one run. Classes differ more than one does from itself only where "
+            "the squares (a class and other classes, other seed) are clearly below the thick red line (a class and "
+            f"itself, other seed): triangles, {apart} of {len(table)} sites."
         )
     figure, axes = new_figure(
         max(6.0, 0.28 * len(table)),
@@ -111,9 +116,17 @@ def plot_similarity(result: Similarity, stability: Stability | None = None) -> F
     )
     positions = np.arange(len(table))
     axes.fill_between(positions, table["lowest_pair"], table["highest_pair"], color=SUB_ARCHITECTURE, alpha=0.18, lw=0)
-    axes.plot(positions, table["similarity"], color=SUB_ARCHITECTURE, marker="o", markersize=4, label="mean over pairs")
+    axes.plot(
+        positions,
+        table["similarity"],
+        color=SUB_ARCHITECTURE,
+        marker="o",
+        markersize=4,
+        label="pairs of classes, this run",
+    )
     axes.plot(positions, table["expected_by_chance"], color=ORIGINAL, linestyle="--", label="random sets, same sizes")
     if stability is not None:
+        draw_other_similarity(axes, stability)
         draw_self_similarity(axes, stability)
     axes.set_ylim(0, 1.02)
     axes.set_ylabel("Jaccard similarity")

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from unweave.files import replacing
 from unweave.places import place
+from unweave.views.lettering import make_legible
 
 SUB_ARCHITECTURE = "#1f6fb4"
 ORIGINAL = "#5b6470"
@@ -47,6 +48,7 @@ def label_sites(axes: Axes, names: tuple[str, ...]) -> None:
 
 def save_figure(figure: Figure, stem: str | Path) -> list[Path]:
     """Write `STEM.png` and `STEM.svg`, each whole or not at all; equal figures give equal files."""
+    make_legible(figure)
     stem = place(stem)
     written = []
     for kind in ("png", "svg"):
@@ -55,7 +57,7 @@ def save_figure(figure: Figure, stem: str | Path) -> list[Path]:
             metadata = {"Date": None} if kind == "svg" else {"Software": None}
             # Without a salt, identifiers inside the SVG differ from run to run.
             with rc_context({"svg.hashsalt": "unweave"}), warnings.catch_warnings():
-                # A class name in a script that the font lacks is drawn as boxes; the tables have it in full.
+                # Of what is not a class's name, a group's say: drawn as boxes; the tables have it in full.
                 warnings.filterwarnings("ignore", "Glyph .* missing from font")
                 figure.savefig(draft, format=kind, dpi=130, metadata=metadata)
         written.append(target)

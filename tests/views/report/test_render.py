@@ -20,6 +20,7 @@ def page(name="cat"):
             verdicts=[Verdict("Does it?", "not measured", f"worst: {name}")],
             done=[("rows", name)],
             flow=flow,
+            pictured=f"2 channels of {name}",
             classes=(["class", "own"], [[name, "99.0"]]),
             sections=[Section("What classes share", f"about {name}", [Picture(Figure(), f"figure of {name}", "up")])],
             misjudged=[Misjudged("data:image/jpeg;base64,AA", name, name, 0.5, 1)],
@@ -41,9 +42,20 @@ def test_nothing_is_loaded_from_elsewhere():
     assert "url(" not in text
 
 
-@pytest.mark.parametrize("said", ["Does it?", "not measured", "worst: cat", "figure of cat", "How to read: up", "99.0"])
+@pytest.mark.parametrize(
+    "said", ["2 channels of cat", "Does it?", "not measured", "worst: cat", "figure of cat", "How to read: up", "99.0"]
+)
 def test_everything_that_is_given_is_on_the_page(said):
     assert said in page()
+
+
+def test_how_to_read_a_figure_can_be_read_aloud():
+    figure = Figure()
+    figure.supxlabel("How to read: <up> is\nbetter.")
+    flow = {"rows": [], "sites": [], "exciting": {}, "pictures": {}}
+    sections = [Section("Shared", "", [Picture(figure, "similarity")])]
+    text = render(Content("t", [], [], flow, "", ([], []), sections, []))
+    assert 'alt="similarity. How to read: &lt;up&gt; is better."' in text
 
 
 def test_a_class_can_be_found_among_many_by_a_part_of_its_name():

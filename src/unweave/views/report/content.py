@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -44,12 +44,15 @@ class Misjudged:
 @dataclass(frozen=True, eq=False)
 class Content:
     """Everything on the page. `done`: what was done, as (name, value); `classes`: head and rows of the table of
-    classes; `flow`: what `flow_data` made."""
+    classes; `flow`: what `flow_data` made; `pictured`: which channels of it have images; `numbers`: what
+    rows are called in figures if no font has the letters of their names."""
 
     title: str
     verdicts: Sequence[Verdict]
     done: Sequence[tuple[str, str]]
     flow: dict[str, Any]
+    pictured: str
     classes: tuple[Sequence[str], Sequence[Sequence[str]]]
     sections: Sequence[Section]
     misjudged: Sequence[Misjudged]
+    numbers: Mapping[str, str] = field(default_factory=dict)

@@ -78,7 +78,7 @@
     var most = names.slice(0, 12).join(", ") + (names.length > 12 ? " and " + (names.length - 12) + " more" : "");
     element("div", names.length ? "Kept by " + names.length + " of " + data.rows.length + ": " + most : "Kept by no class.", panel);
     var images = (data.exciting[site.name] || {})[channel];
-    element("div", images ? "Excited most by:" : "No images are kept for this channel; the last sites have some for the channels that matter most.", panel);
+    element("div", images ? "Excited most by:" : "No images are kept for this channel; above the squares stands which have some.", panel);
     (images || []).forEach(function (position) {
       var picture = element("img", null, panel);
       picture.src = data.pictures[position];

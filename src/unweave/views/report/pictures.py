@@ -21,7 +21,7 @@ def figure_address(figure: Figure) -> str:
     """A figure as PNG."""
     held = io.BytesIO()
     with warnings.catch_warnings():
-        # A class name in a script that the font lacks is drawn as boxes; the page's tables have it in full.
+        # Of what is not a class's name, a group's say: drawn as boxes; classes are named beside the figure.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(held, format="png", dpi=100, metadata={"Software": None})
     return _address("png", held)
