@@ -1,7 +1,9 @@
 """Frozen tables."""
 
+import copy
 import dataclasses
 import json
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -26,6 +28,11 @@ def test_table_is_frozen(table):
     for part in (table.columns, table.meanings, table.summary):
         with pytest.raises(TypeError, match="item assignment"):
             part["share"] = (1.0, 1.0)
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda table: pickle.loads(pickle.dumps(table))])
+def test_a_table_can_be_copied_and_sent(table, again):
+    assert again(table).as_dict() == table.as_dict()
 
 
 def test_columns_are_found_by_name(table):

@@ -32,6 +32,10 @@ class Table:
         for name in ("columns", "meanings", "summary"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Read-only views cannot be pickled or copied."""
+        return type(self), (self.title, dict(self.columns), dict(self.meanings), dict(self.summary))
+
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
 

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from unweave.tables import Table
 
 
+_LEFT_TO_FILES = ("balanced", "balanced_lowest", "balanced_highest", "_images")
+"""How columns end that are not printed of wide tables."""
+
+
 def analyse(
     run: Annotated[
         Path,
@@ -168,9 +172,6 @@ def _opened(inputs: Inputs, spec: str | None, paths: Paths) -> tuple[nn.Module |
     network = inputs.network()
     paths.check(network)
     return network, remembering(inputs.images(spec, network, train=False))
-
-
-_LEFT_TO_FILES = ("balanced", "balanced_lowest", "balanced_highest", "_images")
 
 
 def _show(measured: list[Measured]) -> None:
