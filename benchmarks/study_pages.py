@@ -153,6 +153,13 @@ def _feature_maps(name: str, methods: dict[str, dict[str, Any]]) -> list[str]:
     return [f"![Feature maps, released](images/{picture})", ""] if there else []
 
 
+def _shares(methods: dict[str, dict[str, Any]]) -> str:
+    """What the keep curves asked about, in percent. Areas over other shares cannot be compared."""
+    tables = (run for result in methods.values() for run in result["raw"].values() if isinstance(run, dict))
+    asked = {tuple(run["keep_curve"]["columns"]["share"]) for run in tables if "keep_curve" in run}
+    return "; other methods: ".join(", ".join(f"{100 * share:g}" for share in shares) for shares in sorted(asked))
+
+
 def section(results: Path) -> list[str]:
     """The lines of the page."""
     lines: list[str] = []
@@ -171,9 +178,9 @@ def section(results: Path) -> list[str]:
             f"![Size, accuracy and false accepts](images/studies_{name}_overview.png)",
             "",
             f"{_deep(first)} Balanced accuracy with dropped channels set to zero, their mean, or another image's "
-            "values; areas under the keep curves (kept: high is good; removed: low); share of the most active pixels "
-            "on the class's image in mosaics, at the best site (25 at any one site by chance; the best of all sites of "
-            "random masks is in the line `random`).",
+            f"values; areas under the keep curves over {_shares(methods)} % of the channels (kept: high is good; "
+            "removed: low); share of the most active pixels on the class's image in mosaics, at the best site (25 at any "
+            "one site by chance; the best of all sites of random masks is in the line `random`).",
             "",
             *_controls(methods),
             "",
