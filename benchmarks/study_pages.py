@@ -179,8 +179,8 @@ def section(results: Path) -> list[str]:
             "",
             f"{_deep(first)} Balanced accuracy with dropped channels set to zero, their mean, or another image's "
             f"values; areas under the keep curves over {_shares(methods)} % of the channels (kept: high is good; "
-            "removed: low); share of the most active pixels on the class's image in mosaics, at the best site (25 at any "
-            "one site by chance; the best of all sites of random masks is in the line `random`).",
+            "removed: low); share of the most active pixels on the class's image in mosaics, at the best site (25 at "
+            "any one site by chance; the best of all sites of random masks is in the line `random`).",
             "",
             *_controls(methods),
             "",

@@ -44,6 +44,16 @@ def test_a_figure_that_is_saved_for_a_run_has_no_boxes_and_one_whose_names_can_b
     assert plain.get_supxlabel() == before
 
 
+def test_groups_whose_names_no_font_has_are_called_by_their_place():
+    groups = {"animals": ["кот", "dog"], UNDRAWN: [7, 9]}
+    figure = plot_clusters(cluster(PATHS, groups=groups))
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["animals", "group 1"]
+    assert "called by their place in `groups`, from 0" in figure.get_supxlabel().replace("\n", " ")
+    drawn = plot_clusters(cluster(PATHS, groups={"animals": ["кот", "dog"], "rest": [7, 9]}))
+    assert "place" not in drawn.get_supxlabel()
+
+
 def test_the_page_lists_index_and_name_beside_the_figure(monkeypatch):
     monkeypatch.setattr("unweave.views.report.render.figure_address", lambda figure: "data:,")
     flow = {"rows": [], "sites": [], "exciting": {}, "pictures": {}}

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from unweave.analysis.clusters import Clusters
 from unweave.tables import Table
 from unweave.views.input_plots import CLASS_COLOURS
+from unweave.views.lettering import has_letters
 from unweave.views.style import CHANCE, ORIGINAL, SUB_ARCHITECTURE, new_figure, short
 
 _MOST_NAMED = 60
@@ -49,13 +50,18 @@ def plot_clusters(result: Clusters, *, own_similarity: float | None = None) -> F
     figure.supxlabel(lines, x=0.01, ha="left", fontsize=8, color="#444444")
     if grouped:
         handles = [
-            Patch(color=CLASS_COLOURS[i % len(CLASS_COLOURS)], label=short(name, 24))
-            for i, name in enumerate(result.groups)
+            Patch(color=CLASS_COLOURS[i % len(CLASS_COLOURS)], label=name)
+            for i, name in enumerate(_drawn_groups(result))
         ]
         legend = figure.legend(handles=handles[:30], loc="outside upper right", ncols=4, frameon=False, fontsize=8)
         for text in legend.get_texts():
             text.set_parse_math(False)
     return figure
+
+
+def _drawn_groups(result: Clusters) -> list[str]:
+    """What groups are called in the figure: by their place where no font has their name's letters."""
+    return [short(name, 24) if has_letters(short(name, 24)) else f"group {i}" for i, name in enumerate(result.groups)]
 
 
 def _how_to_read(result: Clusters, own_similarity: float | None) -> str:
@@ -70,6 +76,8 @@ def _how_to_read(result: Clusters, own_similarity: float | None) -> str:
             " Colours: groups that were given; the tree finds them with an adjusted Rand index of "
             f"{index:.2f} (1: the same, 0: by chance)."
         )
+    if any(not has_letters(short(name, 24)) for name in result.groups):
+        sentence += " Groups whose names no font here can draw are called by their place in `groups`, from 0."
     known = found.get("hierarchy and tree, cophenetic correlation")
     if known is not None:
         sentence += (

@@ -82,7 +82,7 @@ def plot_keep_curve(table: Table) -> Figure:
     axes.set_ylabel("balanced accuracy, mean over classes")
     low = min(min(table[f"{curve}_balanced"]) for curve in ("keep", "random", "remove"))
     axes.set_ylim(min(0.4, low - 0.02), 1.02)
-    axes.legend(frameon=False, fontsize=8)
+    figure.legend(loc="outside upper left", frameon=False, fontsize=8)
     return figure
 
 

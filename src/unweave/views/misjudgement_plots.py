@@ -58,5 +58,5 @@ def plot_misjudgements(result: Misjudgements, *, own_similarity: float | None = 
     else:
         axes.set_xticks([])
         axes.set_xlabel(f"{len(shown)} classes, the largest difference first", fontsize=9)
-    axes.legend(frameon=False, fontsize=8)
+    figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=8)
     return figure
