@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 import unweave as uw
-from benchmarks import study_pages, study_pictures
+from benchmarks import study_networks, study_pages, study_pictures
 from benchmarks.common import RESULTS, keep, table_of
 from benchmarks.images import IMAGENET, PREPROCESSING
 from benchmarks.study_methods import METHODS, Study
@@ -233,19 +233,12 @@ def _rounded(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def compare_networks(work: Path, seed: int) -> dict[str, Any]:
-    """Interpretability against discriminability of all networks that were measured, by method."""
-    found = {}
-    for method in METHODS:
-        there: dict[str, tuple[Paths, Table]] = {}
-        for name in PREPROCESSING:
-            folder = RunFolder(work / name / method / f"seed{seed}")
-            accuracy = folder.table("accuracy").with_suffix(".json")
-            if folder.finished and accuracy.is_file():
-                there[name] = (Paths.load(folder.paths_file), table_of(json.loads(accuracy.read_text())))
-        if there:
-            found[method] = _rounded(_short(uw.compare_interpretability(there)))
-    return found
+def keep_interpretability(work: Path, seed: int, results: Path) -> None:
+    """The comparison of networks; those whose run folders are elsewhere stay as they were measured before."""
+    file = results / "studies_interpretability.json"
+    before = json.loads(file.read_text())["raw"] if file.is_file() else {}
+    together = study_networks.put_together(before, study_networks.compared(work, seed))
+    keep(file.stem, {"raw": _rounded(together)}, results)
 
 
 def main() -> None:
@@ -275,11 +268,12 @@ def main() -> None:
         for method in chosen.methods:
             result = study_method(study, method, chosen.seeds, chosen.deep_seeds)
             keep(f"studies_{study.name}_{method}", result, chosen.results)
-        keep("studies_interpretability", {"raw": compare_networks(chosen.work, chosen.seeds[0])}, chosen.results)
         drawn = study.folder("released", chosen.seeds[0]).figure("feature_maps").with_suffix(".png")
         if drawn.is_file():
             chosen.images.mkdir(parents=True, exist_ok=True)
             shutil.copy(drawn, chosen.images / f"studies_{study.name}_feature_maps.png")
+    if chosen.work.is_dir():
+        keep_interpretability(chosen.work, chosen.seeds[0], chosen.results)
     study_pictures.draw(chosen.results, chosen.images)
     print("\n".join(study_pages.section(chosen.results)))
 
