@@ -84,8 +84,9 @@ def test_random_channels_are_those_of_the_random_control():
 
 def test_classes_without_images_are_named_and_left_out_of_the_means():
     network = ReadOut()
-    table = keep_curve(network, scored(network, RIGHT), pictures([0, 1, 3]), shares=(0.25, 1))
-    assert table["keep_own"] == (1, 1)
+    table = keep_curve(network, scored(network, RIGHT), pictures([0, 1, 2, 2], [0, 1, 0, 3]), shares=(0.25, 1))
+    assert table["keep_own"] == (0.75, 0.75)
+    assert table["keep_false_accepts"] == (0, 0)  # that of class 2, which has no images here, is a half
     assert "1 of 3 without images left out (2)" in table.title
 
 

@@ -139,12 +139,17 @@ def test_random_masks_of_a_group_are_judged_by_its_classes():
 
 def test_class_without_images_has_nan_and_is_left_out_of_the_means():
     network = ReadOut()
-    table = specificity(network, keeping(network, [[0], [1], [2]]), pictures([0, 1, 3]), controls=1)
-    assert table["own"][:2] == (1.0, 1.0)
+    # Of class 2 there is no image; two of four pictures of others look like it.
+    data = pictures([0, 1, 2, 2], [0, 1, 0, 3])
+    table = specificity(network, keeping(network, [[0], [1], [2]]), data, controls=1)
+    assert table["own"][:2] == (0.5, 1.0)
     assert math.isnan(table["own"][2])
     assert math.isnan(table["balanced"][2])
-    assert table["false_accepts"] == (0.0, 0.0, 0.0)
-    assert table.summary["own"] == 1.0
+    assert table["false_accepts"][2] == 0.5
+    summary = table.summary
+    assert summary["own"] == 0.75
+    assert summary["false_accepts"] == sum(table["false_accepts"][:2]) / 2
+    assert summary["balanced"] == (summary["own"] + 1 - summary["false_accepts"]) / 2
     assert table.title.endswith("; 1 of 3 without images left out (2)")
 
 

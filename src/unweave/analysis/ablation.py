@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from unweave.analysis.class_rows import Wording, class_rows, without_images
-from unweave.analysis.judging import FILLINGS, Filling, Questions, Variant, answers, mean_known, worst
+from unweave.analysis.judging import FILLINGS, Answers, Filling, Questions, Variant, answers, worst
 from unweave.analysis.origin import origin
 from unweave.analysis.predictions import Predictor, left_out
 from unweave.analysis.specificity import CONTROLS
@@ -93,15 +93,15 @@ def ablation(
     )
     parts = _parts([1, *(len(masks[name]) for name, _ in kinds)])
     lowest = [min((worst(draw, paths.rows.names) for draw in found.balanced[part]), key=_value) for part in parts]
-    each = [[mean_known(draw) for draw in found.balanced[part]] for part in parts]
+    each = [[found.mean(draw) for draw in found.balanced[part]] for part in parts]
     words = Wording.of(rows)
     damaged = left_out(images, len(questions.images), len(found.read))
     columns: dict[str, tuple[object, ...]] = {
         "mask": ("whole network", *(name for name, _ in kinds)),
         "dropped": ("", *(filling for _, filling in kinds)),
-        "own": _means(found.own, parts),
-        "false_accepts": _means(found.false_accepts, parts),
-        "balanced": _means(found.balanced, parts),
+        "own": _means(found, found.own, parts),
+        "false_accepts": _means(found, found.false_accepts, parts),
+        "balanced": _means(found, found.balanced, parts),
         "balanced_lowest": tuple(map(min, each)),
         "balanced_highest": tuple(map(max, each)),
         "worst_balanced": tuple(value for value, _ in lowest),
@@ -136,9 +136,9 @@ def _parts(counts: Sequence[int]) -> list[slice]:
     return [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
 
 
-def _means(values: np.ndarray, parts: Sequence[slice]) -> tuple[float, ...]:
+def _means(found: Answers, values: np.ndarray, parts: Sequence[slice]) -> tuple[float, ...]:
     """Over draws, and then over rows with images."""
-    return tuple(mean_known(values[part].mean(0)) for part in parts)
+    return tuple(found.mean(values[part].mean(0)) for part in parts)
 
 
 def _value(lowest: tuple[float, str]) -> float:

@@ -95,6 +95,11 @@ class Answers:
         """`[1 + variants, rows]`: the mean of `own` and of the share of others' images that are refused."""
         return np.asarray((self.own + 1 - self.false_accepts) / 2)
 
+    def mean(self, figures: np.ndarray | Sequence[object]) -> float:
+        """Of `figures` `[rows]` over the rows that were asked about images of their own: all means are of the same
+        rows, also that of false accepts, which a row without own images has."""
+        return mean_known(np.asarray(figures, float)[self.counts[0] > 0])
+
 
 def answers(
     predictor: Predictor,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unweave.analysis.class_rows import Wording, class_rows, without_images
-from unweave.analysis.judging import Answers, Questions, Variant, answers, mean_known
+from unweave.analysis.judging import Answers, Questions, Variant, answers
 from unweave.analysis.origin import origin
 from unweave.analysis.predictions import Predictor, left_out
 from unweave.analysis.specificity import CONTROLS
@@ -103,7 +103,7 @@ def keep_curve(
     for curve, draws in curves.items():
         columns.update(_figures(found, curve, first, len(draws), len(shares)))
         first += len(draws) * len(shares)
-    each = _of_draws(found.balanced, 1 + 2 * len(shares), controls, len(shares)).tolist()
+    each = _of_draws(found, found.balanced, 1 + 2 * len(shares), controls, len(shares)).tolist()
     columns["random_balanced_lowest"] = tuple(map(min, zip(*each, strict=True)))
     columns["random_balanced_highest"] = tuple(map(max, zip(*each, strict=True)))
     words = Wording.of(rows)
@@ -148,14 +148,14 @@ def _figures(found: Answers, curve: str, first: int, draws: int, count: int) -> 
     """Means over rows, and over the `draws` of a curve of `count` shares that begins at answer `first`."""
     tables = (found.own, found.false_accepts, found.balanced)
     return {
-        f"{curve}_{figure}": tuple(_of_draws(table, first, draws, count).mean(0).tolist())
+        f"{curve}_{figure}": tuple(_of_draws(found, table, first, draws, count).mean(0).tolist())
         for figure, table in zip(_FIGURES, tables, strict=True)
     }
 
 
-def _of_draws(table: np.ndarray, first: int, draws: int, count: int) -> np.ndarray:
+def _of_draws(found: Answers, table: np.ndarray, first: int, draws: int, count: int) -> np.ndarray:
     """`[draws, count]`: the means over rows with images."""
-    means = [mean_known(row) for row in table[first : first + draws * count]]
+    means = [found.mean(row) for row in table[first : first + draws * count]]
     return np.reshape(means, (draws, count))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from unweave.analysis.class_rows import Wording, class_rows, without_images
-from unweave.analysis.judging import Questions, Variant, answers, mean_known, worst
+from unweave.analysis.judging import Questions, Variant, answers, worst
 from unweave.analysis.origin import origin
 from unweave.analysis.predictions import Predictor, left_out
 from unweave.data.labelled import Data, LabelledImages, labelled
@@ -59,8 +59,8 @@ def specificity(
         One row per row of the paths: `class` (-1 for a group), `name`, `own`, `false_accepts`, `balanced`, the same for
         `original_*` (the whole network) and `random_*` (mean over the controls), `random_balanced_highest` (of the
         controls), `own_images` and `other_images` (counts). Shares of the images that can be read; NaN where there are
-        none. The summary has the shares' means over rows, and `worst_balanced` (`original_*`, `random_*`), that of the
-        row with the lowest, which `worst` names.
+        none. The summary has the shares' means over rows with images of their own, and `worst_balanced` (`original_*`,
+        `random_*`), that of the row with the lowest, which `worst` names.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def specificity(
             "other_images": f"of {words.others}",
         },
         summary={
-            **{name: mean_known(columns[name]) for name in shares},
+            **{name: found.mean(columns[name]) for name in shares},
             **_worst_of(columns, paths.rows.names),
         },
     )

@@ -54,6 +54,14 @@ def test_no_worse_than_a_network_that_recognises_little_is_no_answer(own, answer
     assert answers(specificity(own=(own, own), whole=0.05))[0] == answer
 
 
+def test_one_class_of_which_fewer_than_half_are_recognised_makes_a_yes_partly_however_bad_the_network_is():
+    table = specificity((1.0, 0.4), whole=0.45)
+    line = verdicts(table, 0.5, None)[0]
+    assert line.answer == "partly"
+    assert line.reason.endswith(" 1 of 2 answer fewer than half of their class's images.")
+    assert answers(specificity((1.0, 0.5), whole=0.55))[0] == "yes"
+
+
 def test_one_row_that_fails_makes_a_yes_partly_and_is_counted():
     one = verdicts(specificity(own=(1.0, 0.79), false=(0.0, 0.21)), 0.5, None)
     assert [line.answer for line in one[:2]] == ["partly", "partly"]
@@ -127,6 +135,12 @@ def test_masks_that_keep_nearly_everything_are_said_to_be_hardly_a_part():
 def test_classes_without_images_decide_nothing():
     table = specificity(own=(0.9, math.nan), random=(0.5, math.nan))
     assert verdicts(table, 0.5, None)[2].reason.startswith("1 of 1 tell")
+    table = specificity(own=(0.9, math.nan), false=(0.1, 0.9))
+    summary = {**table.summary, "false_accepts": 0.1}  # as `specificity` has it: of classes with images
+    line = verdicts(Table("", table.columns, {}, summary), 0.5, None)[1]
+    assert line.answer == "yes"
+    assert "0 of 1 are more than 10 points worse" in line.reason
+    assert "worst" not in line.reason
 
 
 def test_the_worst_balanced_class_is_named():

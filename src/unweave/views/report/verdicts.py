@@ -17,7 +17,7 @@ _CLOSE, _FAR = 0.01, 0.10
 """Within a point of what is compared with counts as equal; farther than ten points counts as not."""
 _HALF, _HARDLY = 0.5, 0.1
 """Who recognises fewer than half of its class's images answers it partly at most; fewer than a tenth, not, however
-little the whole network recognises."""
+little the whole network recognises. One class of which fewer than half are recognised makes a yes partly."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,24 @@ def _answers(table: Table) -> Verdict:
     ahead = [here - there for here, there in zip(table["own"], table["original_own"], strict=True)]
     return Verdict(
         "Does each sub-architecture answer its class?",
-        _of_each(of_all, ahead),
+        "partly" if of_all == "yes" and _below_half(table) else _of_each(of_all, ahead),
         f"On average they recognise {_percent(own)} of their class's images{_reach(table, 'own', 'own_images')}, the "
-        f"whole network {_percent(whole)}{worst}. {_counted(ahead)}",
+        f"whole network {_percent(whole)}{worst}. {_counted(ahead)}{_counted_below_half(table)}",
     )
+
+
+def _below_half(table: Table) -> int:
+    return sum(own < _HALF for own in table["own"])
+
+
+def _counted_below_half(table: Table) -> str:
+    few = _below_half(table)
+    return f" {few} of {len(table)} answer fewer than half of their class's images." if few else ""
 
 
 def _refuses(table: Table) -> Verdict:
     wrong, whole = table.summary["false_accepts"], table.summary["original_false_accepts"]
+    table = _with_own_images(table)
     worst = _worst(table, "false_accepts", lowest=False)
     ahead = [there - here for here, there in zip(table["false_accepts"], table["original_false_accepts"], strict=True)]
     return Verdict(
@@ -67,6 +77,13 @@ def _refuses(table: Table) -> Verdict:
         f"{_reach(table, 'false_accepts', 'other_images')}, the whole network {_percent(whole)}{worst}. "
         f"{_counted(ahead)}",
     )
+
+
+def _with_own_images(table: Table) -> Table:
+    """The rows that means are of, so that every line of the report speaks of the same classes."""
+    known = [row for row, count in enumerate(table["own_images"]) if count > 0]
+    columns = {name: tuple(values[row] for row in known) for name, values in table.columns.items()}
+    return Table(table.title, columns, table.meanings, table.summary)
 
 
 def _beats_random(table: Table, kept: float) -> Verdict:
