@@ -5,11 +5,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import TensorDataset
 
+from tests.analysis.by_hand import CLASSES, ReadOut
 from tests.paths.made import make, sites_of
 from unweave.analysis.stability import stability
 from unweave.errors import PathsError, SettingError
 from unweave.paths import Paths, Rows
+from unweave.search.attribute import attribute
 
 
 def run_of(*masks, names=None, network="this", **manifest):
@@ -64,7 +67,7 @@ def test_classes_that_change_as_much_as_they_differ_are_not_told_apart():
 
 def test_equal_runs_have_similarity_one_to_themselves():
     rows, sites = Rows.of_classes(range(5)), sites_of(60)
-    table = stability([make(rows, sites), make(rows, sites)]).per_site
+    table = stability([make(rows, sites, scores=False), make(rows, sites, scores=False)]).per_site
     assert table["self_similarity"] == (1.0,)
     assert table["told_apart"] == (True,)
 
@@ -127,6 +130,48 @@ def test_searches_that_differ_in_more_than_the_seed_are_refused(key, other):
     runs = [run_of("1100", "0011", seed=0, **SEARCH), run_of("1100", "0011", **{**SEARCH, "seed": 1, key: other})]
     with pytest.raises(PathsError, match=f"differs from run 0 in more than the seed: its {key} is"):
         stability(runs)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        ({"passes": 1}, {"passes": 20}, "its passes is 20, there it is 1"),
+        ({"rate": 0.1}, {"rate": 2.0}, "its rate is 2.0"),
+        ({"limit_per_class": None}, {"limit_per_class": 5}, "its limit_per_class is 5, there it is None"),
+        ({"keep": 0.5}, {"keep": 0.9}, "its keep is 0.9"),
+        ({"of": "logit"}, {"of": "class_probability"}, "its of is class_probability"),
+    ],
+)
+def test_searches_with_other_settings_are_refused(first, second, told):
+    runs = [run_of("1100", "0011", settings={**own, "seed": n}, seed=n) for n, own in enumerate((first, second))]
+    with pytest.raises(PathsError, match=told):
+        stability(runs)
+
+
+def test_what_only_the_machine_or_the_seed_decides_may_differ():
+    settings = [
+        {"passes": 5, "device": "cpu", "batch": 16, "seed": 0, "keep": {"relu:0": [2]}},
+        {"passes": 5, "device": "cuda", "batch": 8, "seed": 1, "keep": {"relu:0": [3]}},
+    ]
+    runs = [run_of("1100", "0011", settings=own, seed=n, steps=[n]) for n, own in enumerate(settings)]
+    assert stability(runs).per_site["self_similarity"] == (1.0,)
+
+
+def test_searches_that_began_elsewhere_are_refused():
+    runs = [run_of("1100", "0011", start={"method": method}) for method in ("random", "attribution")]
+    with pytest.raises(PathsError, match="its start is attribution, there it is random"):
+        stability(runs)
+
+
+def test_scores_that_no_seed_entered_are_refused():
+    """As attribution on all images, whose seed only draws images."""
+    shown = torch.rand(32, CLASSES, 2, 2, generator=torch.Generator().manual_seed(0))
+    images, network = TensorDataset(shown, torch.arange(32) % CLASSES), ReadOut().eval()
+    everything = [attribute(network, images, steps=2, keep=0.5, seed=seed) for seed in (0, 1)]
+    with pytest.raises(PathsError, match="run 1 has the scores of run 0, channel by channel"):
+        stability(everything)
+    drawn = [attribute(network, images, steps=2, keep=0.5, seed=seed, limit_per_class=2) for seed in (0, 1)]
+    assert stability(drawn).per_site["self_similarity"][0] <= 1
 
 
 def test_random_controls_of_other_seeds_are_compared():

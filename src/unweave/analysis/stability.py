@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from unweave.analysis.class_rows import class_rows
@@ -17,6 +19,9 @@ from unweave.tables import Table
 
 DRAWS = 2000
 _LEVEL = 0.95
+_DECISIVE = ("passes", "rate", "augment", "limit_per_class", "others", "steps", "of", "over", "signed", "keep")
+"""Settings of searches and of attribution that decide what is found; others are the machine's, or are compared as
+classes and objectives."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +67,8 @@ def stability(runs: Sequence[Paths], *, draws: int = DRAWS, seed: int = 0) -> St
     Raises
     ------
     PathsError
-        With fewer than two runs or two classes, if runs differ in classes, sites, network, method or objective, or if
-        two have the same seed and images.
+        With fewer than two runs or two classes, if runs differ in classes, sites, network, method, objective or in a
+        setting that decides what is found, or if two are the same: the same seed and images, or the same scores.
     SettingError
         If `draws` is below 1 or `seed` negative.
     """
@@ -100,20 +105,47 @@ def _check_searches(number: int, run: Paths, before: Sequence[Paths]) -> None:
     """Refuse what would look stable, or not, for another reason than the seed; paths that do not say how they were
     found are taken."""
     for earlier, other in enumerate(before):
-        here, there = ({**one.manifest} for one in (run, other))
-        for one in (here, there):  # of a control, the method names its seed
-            one["method"] = str(one.get("method")).partition(" (")[0]
-        for key in ("method", "objective"):
-            if key in here and key in there and here[key] != there[key]:
+        here, there = _decisive(run.manifest), _decisive(other.manifest)
+        for key in here:
+            if key in there and here[key] != there[key]:
                 raise PathsError(
                     f"run {number} differs from run {earlier} in more than the seed: its {key} is {here[key]}, there "
                     f"it is {there[key]}"
                 )
-        if here.get("data") is not None and all(here.get(key) == there.get(key) for key in ("seed", "data")):
+        if run.manifest.get("data") is not None and all(
+            run.manifest.get(key) == other.manifest.get(key) for key in ("seed", "data")
+        ):
             raise PathsError(
-                f"run {number} was searched with seed {here.get('seed')} on the same images, as run {earlier} was; "
-                "search again with another seed"
+                f"run {number} was searched with seed {run.manifest.get('seed')} on the same images, as run {earlier} "
+                "was; search again with another seed"
             )
+        if _same_scores(run, other):
+            raise PathsError(
+                f"run {number} has the scores of run {earlier}, channel by channel: nothing that a seed decides "
+                "entered them, as with attribution on all images; give a limit_per_class, so that each seed draws "
+                "other images"
+            )
+
+
+def _decisive(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides, beside the seed, which channels are found, as far as it is told."""
+    found = {key: manifest[key] for key in ("method", "objective") if key in manifest}
+    if "method" in found:
+        found["method"] = str(found["method"]).partition(" (")[0]  # of a control, the method names its seed
+    settings, start = manifest.get("settings"), manifest.get("start")
+    if isinstance(settings, Mapping):
+        found |= {key: settings[key] for key in _DECISIVE if key in settings}
+    if isinstance(found.get("keep"), Mapping):
+        del found["keep"]  # sizes of other paths, which seeds may decide
+    if isinstance(start, Mapping):
+        found["start"] = start.get("method")
+    return found
+
+
+def _same_scores(one: Paths, other: Paths) -> bool:
+    if one.scores is None or other.scores is None:
+        return False
+    return all(torch.equal(scores, other.scores[name]) for name, scores in one.scores.items())
 
 
 @dataclass(frozen=True, eq=False)
