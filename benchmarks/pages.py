@@ -157,22 +157,20 @@ def _draw_trajectory(curves: dict[str, Any]) -> Any:
     return figure
 
 
-def fill(page: Path, sections: dict[str, list[str]]) -> None:
-    """Put lines between the page's marks of each section."""
-    text = page.read_text()
+def filled(text: str, sections: dict[str, list[str]]) -> str:
+    """The page's text with lines between its marks of each section."""
     for name, lines in sections.items():
         begin, end = f"<!-- {name} begins -->", f"<!-- {name} ends -->"
-        before, after = text.split(begin)[0], text.split(end)[1]
+        before, after = text.partition(begin)[0], text.partition(end)[2]
         text = before + begin + "\n\n" + "\n".join(lines) + "\n\n" + end + after
-    page.write_text(text)
+    return text
 
 
-def main() -> None:
-    study_pictures.draw(RESULTS, study_pictures.IMAGES)
-    size_pages.draw(results("sizes_*.json"), DOCS / "images")
-    fill(
-        DOCS / "measured.md",
-        {
+def pages() -> dict[str, dict[str, list[str]]]:
+    """Page: section: its lines, as the results have them."""
+    twins = results("connections.json")
+    return {
+        "measured.md": {
             "sub-architectures": sub_architectures(),
             "studies": study_pages.section(RESULTS),
             "sizes": size_pages.section(results("sizes_*.json")),
@@ -186,13 +184,23 @@ def main() -> None:
             "sparse": decoupling_tables.sparse(results("sparse-*.json")),
             "route": decoupling_tables.route(results("route.json")),
         },
-    )
-    fill(DOCS / "decoupling.md", {"loss weights": decoupling_tables.loss_weights(results("loss_weights.json"))})
-    fill(DOCS / "extract.md", {"extraction": extraction_pages.section(results("extraction-*.json"))})
-    fill(DOCS / "planted.md", {"methods": planted_pages.section(results("planted_10_classes.json"))})
-    if twins := results("connections.json"):
-        tables = {name: getattr(connection_tables, name)(twins) for name in ("twins", "searches", "statements")}
-        fill(DOCS / "connections.md", tables)
+        "decoupling.md": {"loss weights": decoupling_tables.loss_weights(results("loss_weights.json"))},
+        "extract.md": {"extraction": extraction_pages.section(results("extraction-*.json"))},
+        "planted.md": {
+            "methods": planted_pages.section(results("planted_10_classes.json")),
+            "planting": planted_pages.planting(results("planting.json")),
+        },
+        "connections.md": {
+            name: getattr(connection_tables, name)(twins) for name in ("twins", "searches", "statements") if twins
+        },
+    }
+
+
+def main() -> None:
+    study_pictures.draw(RESULTS, study_pictures.IMAGES)
+    size_pages.draw(results("sizes_*.json"), DOCS / "images")
+    for page, sections in pages().items():
+        (DOCS / page).write_text(filled((DOCS / page).read_text(), sections))
     pictures()
 
 

@@ -40,5 +40,22 @@ def section(found: Sequence[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def planting(found: Sequence[dict[str, Any]]) -> list[str]:
+    """Which seeds of `benchmarks.planting` were refused, and what making a network takes."""
+    if not found:
+        return ["Not measured yet."]
+    made = found[0]["raw"]
+    lines = ["| kind, classes | seeds | accepted | refused | seconds a network |", "|---|---|---|---|---|"]
+    for kind, classes in dict.fromkeys((one["kind"], one["classes"]) for one in made):
+        mine = [one for one in made if (one["kind"], one["classes"]) == (kind, classes)]
+        refused = "; ".join(f"{one['seed']}: {one['refused']}" for one in mine if one["refused"]) or "none"
+        seconds = sorted(round(one["seconds"]) for one in mine)
+        spent = f"{seconds[0]} to {seconds[-1]}" if seconds[0] < seconds[-1] else str(seconds[0])
+        accepted = sum(one["refused"] is None for one in mine)
+        seeds = f"{mine[0]['seed']} to {mine[-1]['seed']}" if len(mine) > 1 else str(mine[0]["seed"])
+        lines.append(f"| {kind}, {classes} | {seeds} | {accepted} | {refused} | {spent} |")
+    return lines
+
+
 def _cells(row: dict[str, Any]) -> list[str]:
     return [f"{row['auroc']:.3f}, {row['lowest_auroc']:.3f}", f"{row['f1']:.2f}", f"{100 * row['kept']:.0f} %"]

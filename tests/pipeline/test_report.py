@@ -16,6 +16,7 @@ from unweave.paths import Paths
 from unweave.pipeline import subject
 from unweave.pipeline.report import report
 from unweave.pipeline.report_channels import channels_with_images, in_words
+from unweave.search.attribute import attribute
 
 IMAGE = torch.zeros(1, 3, 8, 8)
 
@@ -178,3 +179,14 @@ def test_one_class_alone_has_a_report(plain, tmp_path, undrawn):
     text = report(paths, plain, data, file=tmp_path / "r.html", show_progress=False).read_text()
     assert "No class has images of its own and of others" in text
     assert "it compares at least three single classes" in text
+
+
+def test_settings_of_attribution_are_told_in_words_that_need_no_code(plain, noise, tmp_path, undrawn):
+    """Its rows have a line of their own, and sizes by site are told by their sites."""
+    found = attribute(plain, noise, steps=1, keep=some_paths(plain), limit_per_class=4)
+    text = report(found, plain, noise, file=tmp_path / "r.html", show_progress=False).read_text()
+    settings = re.search(r"<dt>settings</dt>\s*<dd>(.*?)</dd>", text, re.DOTALL)[1]
+    assert "limit_per_class 4" in settings
+    assert f"keep ({', '.join(found.sites.names)})" in settings
+    assert "{" not in settings
+    assert "rows" not in settings

@@ -191,7 +191,7 @@ def _done(paths: Paths, found: Table, measuring: Measuring, against: Sequence[Pa
         ("data of the search", named.get("search", "")),
         ("searched on", _searched(searched)),
         ("pixels", ", ".join(f"{name} {inputs[name]}" for name in ("preprocess", "size") if inputs.get(name))),
-        ("settings", ", ".join(f"{name} {_said(value)}" for name, value in settings.items() if _worth_saying(value))),
+        ("settings", _settings(settings)),
         ("seed of the search", str(manifest.get("seed", "unknown"))),
         ("seed of the measures", str(measuring.seed)),
         ("searches with other seeds", _seeds(against)),
@@ -201,6 +201,12 @@ def _done(paths: Paths, found: Table, measuring: Measuring, against: Sequence[Pa
         ("versions", ", ".join(f"{name} {value}" for name, value in dict(versions).items())),
     ]
     return [(name, value) for name, value in told if value]
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    """Without the rows of attribution, which have a line of their own."""
+    told = {name: value for name, value in settings.items() if name != "rows" and _worth_saying(value)}
+    return ", ".join(f"{name} {_said(value)}" for name, value in told.items())
 
 
 def _named(values: object) -> str:
@@ -235,6 +241,8 @@ def _worth_saying(value: object) -> bool:
 
 
 def _said(value: object) -> str:
+    if isinstance(value, Mapping):  # by site, or by group
+        return _said(list(value))
     if isinstance(value, list | tuple):
         return f"({len(value)} values)" if len(value) > 12 else "(" + ", ".join(map(_said, value)) + ")"
     return f"{value:g}" if isinstance(value, float) else str(value)
