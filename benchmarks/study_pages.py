@@ -122,11 +122,13 @@ def _relations(methods: dict[str, dict[str, Any]]) -> list[str]:
 
 def _misjudged(result: dict[str, Any], measure: str) -> str:
     figures = result["figures"]
+    runs = [result["raw"][str(seed)] for seed in result["seeds"]]
+    counts = [int(run[measure]["summary"]["classes_compared"]) for run in runs if measure in run]
     if f"{measure}_mis" not in figures:
-        return "-"
+        return "no class" if counts else "-"
     mis, oth = (100 * figures[f"{measure}_{key}"]["mean"] for key in ("mis", "oth"))
     chances = ", ".join(f"{p:.3f}" for p in figures[f"{measure}_p"]["values"])
-    return f"{mis:.2f}, {oth:.2f} ({chances})"
+    return f"{mis:.2f}, {oth:.2f} ({chances}; {'/'.join(map(str, dict.fromkeys(counts)))} classes)"
 
 
 def _seconds(methods: dict[str, dict[str, Any]]) -> list[str]:
@@ -190,8 +192,9 @@ def section(results: Path) -> list[str]:
             "",
             *_feature_maps(name, methods),
             "Similarity is Jaccard's, mean over sites. Mis. and Oth.: similarity to the labels that images are wrongly "
-            "given, and to all others, in percent, with the p of a permutation of the class labels for each seed; on "
-            f"JPEG images: {_deep(first).lower()}",
+            "given, and to all others, in percent, mean over the classes that have both, with the p of a permutation of "
+            "the class labels for each seed and the number of these classes: one whose images are wrongly given every "
+            f"other label has no others. On JPEG images: {_deep(first).lower()}",
             "",
             *_relations(methods),
             "",
