@@ -71,6 +71,19 @@ def feature_maps(
     ----------
     chosen
         Numbers of mosaics, from 0, at least one: a sequence, an array or a tensor of whole numbers.
+    share
+        Share of the pixels that are kept, above 0 and below 1.
+    seed
+        Of the mosaics.
+
+    Returns
+    -------
+    FeatureMaps
+        `mosaics` `[count, channels, height, width]`, those without a damaged image, in the order of `chosen`; `kept`
+        `[count, 4, 2, sites, height, width]`, from 0 to 1, NaN at sites without positions. `classes` and `sites` are
+        names. `hits`: one row per mosaic, quadrant and site: `mosaic` (its number), `quadrant`, `name` (of the class),
+        `site`, `sub_architecture` and `original` (shares of the kept pixels that are on the class's image; NaN where
+        the site has no positions).
 
     Raises
     ------
