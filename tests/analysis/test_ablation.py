@@ -98,8 +98,6 @@ def test_random_masks_are_averaged_over_draws_and_their_ends_told():
     assert (table["balanced_lowest"][3], table["balanced_highest"][3]) == (min(draws), max(draws))
     assert min(draws) < max(draws)
     assert table["balanced_lowest"][:3] == table["balanced"][:3]
-    with pytest.raises(SettingError, match="controls must be at least 1, found 0"):
-        ablation(network, paths, EVERY, controls=0)
 
 
 def test_the_worst_class_is_named():
@@ -139,6 +137,14 @@ def test_others_limits_images_and_groups_are_rows():
     )
 
 
+@pytest.mark.parametrize(("setting", "least"), [("controls", 1), ("others", 0), ("seed", 0)])
+def test_counts_and_seeds_that_are_not_whole_or_too_low_are_refused(setting, least):
+    network = ReadOut()
+    for value in (least - 1, 1.5):
+        with pytest.raises(SettingError, match=f"{setting} must be a whole number from {least}, found {value}"):
+            ablation(network, keeping(network, KEPT), EVERY, **{setting: value})
+
+
 def test_what_does_not_fit_is_refused():
     network = ReadOut()
     paths = keeping(network, KEPT)
@@ -146,8 +152,6 @@ def test_what_does_not_fit_is_refused():
         ablation(network, paths, EVERY, fillings=["noise"])
     with pytest.raises(SettingError, match="found none"):
         ablation(network, paths, EVERY, fillings=[])
-    with pytest.raises(SettingError, match="others must be at least 0, found -1"):
-        ablation(network, paths, EVERY, others=-1)
     with pytest.raises(DataError, match="none of the paths' classes has images"):
         ablation(network, keeping(network, [[0]]), pictures([1]))
     inputs = Paths.from_masks({SITE: torch.ones(2, 4, dtype=torch.bool)}, network, torch.zeros(2, 4, 2, 2))

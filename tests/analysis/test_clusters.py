@@ -1,6 +1,7 @@
 """Trees of classes whose similarities are chosen by hand."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from tests.paths.made import sites_of
 from unweave.analysis.clusters import cluster
 from unweave.analysis.similarity import similarity
+from unweave.data.cifar import CIFAR10_GROUPS
 from unweave.errors import PathsError, SettingError
 from unweave.paths import Paths, Rows
 
@@ -69,11 +71,30 @@ def test_leaves_are_in_the_tree_s_order_with_group_and_cluster():
     assert len(set(cluster(PAIRS, count=4).leaves["cluster"])) == 4
 
 
-def test_rows_without_group_take_no_part_and_classes_without_row_are_passed_over():
-    found = cluster(PAIRS, groups={"animals": [0, 2, 77], "vehicles": [1], "plants": [88]})
+def test_rows_without_group_take_no_part():
+    found = cluster(PAIRS, groups={"animals": [0, 2], "vehicles": [1]})
     assert found.groups == ("animals", "vehicles")
     assert found.group_of.tolist() == [0, 1, 0, -1]
     assert found.agreement["value"][1] == 1
+
+
+def test_classes_without_a_row_are_passed_over_and_said_by_index_or_name():
+    groups = {"animals": [0, 2, 77, "cow"], "vehicles": np.array([1]), "plants": [88, "oak", 77]}
+    with pytest.warns(UserWarning, match=r"^groups: 4 classes have no row \(77, cow, 88, oak\)$"):
+        found = cluster(PAIRS, groups=groups)
+    assert found.groups == ("animals", "vehicles")
+    assert found.group_of.tolist() == [0, 1, 0, -1]
+
+
+def test_cifar_s_groups_serve_runs_of_fewer_classes():
+    paths = rows_of("1100", "1000", "0011", names=["cat", "dog", "ship"])
+    with pytest.warns(UserWarning, match="groups: 7 classes have no row"):
+        found = cluster(paths, groups=CIFAR10_GROUPS)
+    assert dict(zip(paths.rows.names, np.array(found.groups)[found.group_of], strict=True)) == {
+        "cat": "animals",
+        "dog": "animals",
+        "ship": "vehicles",
+    }
 
 
 def test_distances_of_a_hierarchy_are_compared_with_the_tree():
@@ -101,17 +122,33 @@ def test_similarities_can_be_given_in_place_of_paths():
     ("groups", "message"),
     [
         ({"x": [0, 1], "y": [1, 2]}, "class '<b>ship</b>' is in two groups, 'x' and 'y'"),
-        ({"x": ["cow"], "y": [1]}, "group 'x': no row is named 'cow'"),
-        ({"x": [0, 1, 2, 3], "y": [9]}, "groups must have rows in at least two; these paths have rows in 1"),
+        ({"x": [0, 1, 2, 3], "y": [9]}, "at least two groups must have rows, found 1 of 2 (1 classes have no row: 9)"),
+        ({"x": ["cow"], "y": ["oak"]}, "found 0 of 2 (2 classes have no row: cow, oak); the rows are cat, <b>ship</b>"),
+        ({"x": [0], "y": []}, "at least two groups must have rows, found 1 of 2; the rows are cat"),
+        ({"x": [-1], "y": [1]}, "group 'x' must list class indices, from 0, or names of rows, found -1"),
+        ({"x": [0], "y": [1.5]}, "group 'y' must list class indices, from 0, or names of rows, found 1.5"),
+        ({"x": [0], "y": [True]}, "group 'y' must list class indices, from 0, or names of rows, found True"),
+        ({"x": [0], "y": [[1]]}, "group 'y' must list class indices, from 0, or names of rows, found [1]"),
     ],
 )
 def test_groups_that_do_not_fit_are_refused(groups, message):
-    with pytest.raises(SettingError, match=message):
+    with pytest.raises(SettingError, match=re.escape(message)):
         cluster(PAIRS, groups=groups)
 
 
-def test_too_few_rows_and_too_many_clusters_are_refused():
+def test_a_name_that_several_rows_have_is_refused():
+    paths = rows_of("1100", "1000", "0011", names=["crane", "crane", "ship"])
+    with pytest.raises(SettingError, match="group 'x': 2 rows are named 'crane'; give the class's index"):
+        cluster(paths, groups={"x": ["crane"], "y": ["ship"]})
+    assert cluster(paths, groups={"x": [0, 1], "y": ["ship"]}).group_of.tolist() == [0, 0, 1]
+
+
+def test_too_few_rows_are_refused():
     with pytest.raises(PathsError, match="clustering needs at least three rows, there are 2"):
         cluster(rows_of("10", "01", names=["a", "b"]))
-    with pytest.raises(SettingError, match="count must be from 1 to the number of rows, 4; found 5"):
-        cluster(PAIRS, count=5)
+
+
+@pytest.mark.parametrize("count", [0, 5, 2.5, True])
+def test_a_number_of_clusters_that_cannot_be_is_refused(count):
+    with pytest.raises(SettingError, match=f"count must be a whole number from 1 to 4, found {count}"):
+        cluster(PAIRS, count=count)

@@ -55,10 +55,36 @@ def test_hits_are_listed_by_mosaic_quadrant_and_site(network):
     assert torch.isfinite(result.mosaics).all()
 
 
-def test_bad_numbers_too_few_classes_and_images_that_cannot_be_read_are_refused(network):
+@pytest.mark.parametrize("chosen", [(0, 3), range(0, 4, 3), np.array([0, 3]), torch.tensor([0, 3]), [np.int64(0), 3]])
+def test_mosaics_are_chosen_by_any_sequence_of_whole_numbers(network, chosen):
+    paths = keeping(network, [[0], [1], [2], [3]], names=NAMES)
+    found = feature_maps(network, paths, EVERY, chosen=chosen)
+    assert found.hits["mosaic"] == (0,) * 4 + (3,) * 4
+    assert {type(number) for number in found.hits["mosaic"]} == {int}
+    assert torch.equal(found.mosaics[1], feature_maps(network, paths, EVERY, chosen=[3]).mosaics[0])
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ([], r"chosen must list numbers of mosaics, at least one, found \[\]"),
+        (np.array([], int), r"chosen must list numbers of mosaics, at least one, found array"),
+        (3, "chosen must list numbers of mosaics, at least one, found 3"),
+        (np.array(3), "chosen must list numbers of mosaics, at least one, found array"),
+        ([0, -1], "each number in chosen must be a whole number from 0, found -1"),
+        (np.array([0.5, 1.0]), r"each number in chosen must be a whole number from 0, found 0\.5"),
+        (np.array([[0], [1]]), r"each number in chosen must be a whole number from 0, found \[0\]"),
+        ("01", "each number in chosen must be a whole number from 0, found '0'"),
+        ([True], "each number in chosen must be a whole number from 0, found True"),
+    ],
+)
+def test_what_are_not_numbers_of_mosaics_is_refused(network, chosen, message):
+    with pytest.raises(SettingError, match=message):
+        feature_maps(network, keeping(network, [[0], [1], [2], [3]]), EVERY, chosen=chosen)
+
+
+def test_bad_shares_too_few_classes_and_images_that_cannot_be_read_are_refused(network):
     paths = keeping(network, [[0], [1], [2], [3]])
-    with pytest.raises(SettingError, match=r"chosen must be numbers of mosaics, from 0; found \[-1\]"):
-        feature_maps(network, paths, EVERY, chosen=[-1])
     with pytest.raises(SettingError, match="share must be above 0 and below 1, found 2"):
         feature_maps(network, paths, EVERY, share=2)
     with pytest.raises(DataError, match="3 of the 4 rows have images"):

@@ -54,8 +54,6 @@ def test_random_orders_are_averaged_and_their_ends_told():
     assert together["random_balanced_lowest"] == tuple(map(min, zip(*draws, strict=True)))
     assert together["random_balanced_highest"] == tuple(map(max, zip(*draws, strict=True)))
     assert len({values[1] for values in draws}) > 1
-    with pytest.raises(SettingError, match="controls must be at least 1, found 0"):
-        keep_curve(network, paths, EVERY, controls=0)
 
 
 def test_what_the_curves_share_is_asked_once(monkeypatch):
@@ -96,6 +94,14 @@ def test_at_most_a_hundred_other_images_are_asked_unless_told_otherwise():
     paths = scored(network, RIGHT)["0"]
     assert "105 images" in keep_curve(network, paths, data, shares=(0, 1)).title
     assert "155 images" in keep_curve(network, paths, data, shares=(0, 1), others=None).title
+
+
+@pytest.mark.parametrize(("setting", "least"), [("controls", 1), ("others", 0), ("seed", 0)])
+def test_counts_and_seeds_that_are_not_whole_or_too_low_are_refused(setting, least):
+    network = ReadOut()
+    for value in (least - 1, 1.5):
+        with pytest.raises(SettingError, match=f"{setting} must be a whole number from {least}, found {value}"):
+            keep_curve(network, scored(network, RIGHT), EVERY, **{setting: value})
 
 
 def test_paths_without_scores_and_bad_shares_are_refused():

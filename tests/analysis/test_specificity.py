@@ -189,14 +189,12 @@ def test_images_of_unknown_class_are_no_other_classes():
     assert title == "Own class and other classes, 3 images; 1 damaged image left out"
 
 
-def test_settings_below_zero_are_refused():
+@pytest.mark.parametrize("setting", ["controls", "others", "seed"])
+@pytest.mark.parametrize("value", [-1, 1.5, "2", True])
+def test_counts_and_seeds_that_are_not_whole_numbers_from_zero_are_refused(setting, value):
     network = ReadOut()
-    with pytest.raises(SettingError, match="controls must be at least 0, found -1"):
-        specificity(network, keeping(network, [[0]]), EVERY, controls=-1)
-    with pytest.raises(SettingError, match="others must be at least 0, found -2"):
-        specificity(network, keeping(network, [[0]]), EVERY, others=-2)
-    with pytest.raises(SettingError, match="seed must be at least 0, found -3"):
-        specificity(network, keeping(network, [[0]]), EVERY, seed=-3)
+    with pytest.raises(SettingError, match=f"{setting} must be a whole number from 0, found {value!r}"):
+        specificity(network, keeping(network, [[0]]), EVERY, **{setting: value})
 
 
 def test_rows_data_and_network_that_do_not_fit_are_refused():

@@ -10,7 +10,7 @@ import unweave
 
 ROOT = Path(unweave.__file__).parent
 RANKS = (
-    {"errors", "files", "places", "randomness", "progress", "estimates", "tables", "versions"},
+    {"errors", "files", "places", "randomness", "progress", "estimates", "tables", "versions", "whole_numbers"},
     {"network", "data", "engine"},
     {"paths", "runs", "slicing"},
     {"zoo", "search", "decoupling", "planted"},

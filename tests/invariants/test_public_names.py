@@ -3,11 +3,18 @@
 import ast
 import importlib.metadata
 import inspect
+import re
 from pathlib import Path
 
 import pytest
 
 import unweave
+
+MEASURES = [
+    name for name, where in unweave._WHERE.items() if where.startswith(("unweave.analysis.", "unweave.planted."))
+]
+NOT_MEASURES = {"plant", "wordnet_distances"}
+PLACE = r"(ICCV|ECCV|preprint) (section|Fig\.|Table|Eq\.) \d|not in the papers"
 
 
 def _in_stub():
@@ -40,6 +47,13 @@ def test_functions_say_what_they_return(name):
     function = getattr(unweave, name)
     assert inspect.isfunction(function)
     assert inspect.signature(function).return_annotation is not inspect.Signature.empty
+
+
+@pytest.mark.parametrize("name", sorted({*MEASURES} - NOT_MEASURES))
+def test_measures_say_what_they_return_and_where_the_papers_have_them(name):
+    said = " ".join(getattr(unweave, name).__doc__.split())
+    assert "Returns -------" in said
+    assert re.search(PLACE, said)
 
 
 def test_star_import_gives_the_public_names():

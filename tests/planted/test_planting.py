@@ -243,10 +243,39 @@ def test_other_kinds_are_planted_too(residual):
     ("arguments", "message"),
     [
         ({"kind": "dense"}, "no kind 'dense'"),
-        ({"classes": 3}, "classes must be 4 to 100"),
-        ({"share": 0.0}, "share within 0 and 1"),
+        ({"classes": 3}, "classes must be a whole number from 4 to 100, found 3"),
+        ({"classes": 101}, "classes must be a whole number from 4 to 100, found 101"),
+        ({"classes": 4.5}, "classes must be a whole number from 4 to 100, found 4.5"),
+        ({"seed": -1}, "seed must be a whole number from 0 to 8796093022207, found -1"),
+        ({"seed": 2**43}, "seed must be a whole number from 0 to 8796093022207, found 8796093022208"),
+        ({"seed": 0.5}, "seed must be a whole number from 0 to 8796093022207, found 0.5"),
+        ({"width": 0}, "width must be a whole number from 1, found 0"),
+        ({"width": 2.0}, "width must be a whole number from 1, found 2.0"),
+        ({"shared": -1}, "shared must be a whole number from 0, found -1"),
+        ({"shared": 1.5}, "shared must be a whole number from 0, found 1.5"),
+        ({"distractors": -1}, "distractors must be a whole number from 0, found -1"),
+        ({"distractors": "2"}, "distractors must be a whole number from 0, found '2'"),
+        ({"images_per_class": 0}, "images_per_class must be a whole number from 1, found 0"),
+        ({"images_per_class": -5}, "images_per_class must be a whole number from 1, found -5"),
+        ({"images_per_class": 20.0}, "images_per_class must be a whole number from 1, found 20.0"),
+        ({"share": 0.0}, "share must be a number above 0 and below 1, found 0.0"),
+        ({"share": 1.0}, "share must be a number above 0 and below 1, found 1.0"),
+        ({"share": "1 %"}, "share must be a number above 0 and below 1, found '1 %'"),
+        ({"spread": -0.1}, "spread must be a number from 0, found -0.1"),
+        ({"spread": float("nan")}, "spread must be a number from 0, found nan"),
+        ({"spread": float("inf")}, "spread must be a number from 0, found inf"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(arguments, message):
-    with pytest.raises(SettingError, match=message):
+def test_settings_that_cannot_be_are_refused_before_anything_is_drawn(monkeypatch, arguments, message):
+    monkeypatch.setattr(planting, "class_images", None)
+    with pytest.raises(SettingError, match=re.escape(message)):
         plant(**arguments)
+
+
+def test_there_need_not_be_shared_blocks_or_distractors():
+    made = plant("plain", 4, images_per_class=40, shared=0, distractors=0)
+    assert made.settings["blocks"] == 4
+
+
+def test_the_last_seed_makes_images_of_every_part():
+    assert [len(class_images(4, 1, planting._LAST_SEED, part)) for part in (0, 1, 2)] == [4, 4, 4]

@@ -217,6 +217,9 @@ def test_an_attribution_kept_by_another_run_is_refused(attributions, tmp_path):
         ({"keep": 0.0}, "keep must be a share above 0"),
         ({"threshold": 1.0}, "threshold must be a share from 0"),
         ({"keep": 0.5, "threshold": 0.1}, "either keep"),
+        ({"limit_per_class": 0}, "limit_per_class must be a whole number from 1, found 0"),
+        ({"limit_per_class": 1.5}, "limit_per_class must be a whole number from 1, found 1.5"),
+        ({"seed": -1}, "seed must be a whole number from 0, found -1"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings, message):

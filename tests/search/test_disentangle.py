@@ -232,6 +232,8 @@ BAD = [
     ({"beta": True}, SettingError, "beta must be a number or 'elbow', found True"),
     ({"passes": 0}, SettingError, "passes must be"),
     ({"threads": 0}, SettingError, "threads must be a whole number from 1, found 0"),
+    ({"limit_per_class": 0}, SettingError, "limit_per_class must be a whole number from 1, found 0"),
+    ({"elbow_limit_per_class": 0}, SettingError, "^elbow_limit_per_class must be a whole number from 1, found 0"),
     ({"classes": [0, 8]}, DataError, "no images of class 8"),
     ({"sites": ["relu_z/relu:0"]}, SiteError, "relu_z/relu:0"),
     ({"labels": [0, 1]}, DataError, "one class index an image"),

@@ -78,6 +78,8 @@ def test_nothing_given_is_selective_from_attribution():
         ({"objective": "released", "betas": (1, 2, 2)}, "at least three betas, found 2"),
         ({"beta": "knee"}, "must be a number or 'elbow', found 'knee'"),
         ({"beta": True}, "must be a number or 'elbow', found True"),
+        ({"elbow_limit_per_class": 0}, "elbow_limit_per_class must be a whole number from 1, found 0"),
+        ({"elbow_limit_per_class": 2.5}, "elbow_limit_per_class must be a whole number from 1, found 2.5"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(given, message):

@@ -16,6 +16,7 @@ from unweave.data.labelled import Data, LabelledImages, labelled
 from unweave.errors import SettingError
 from unweave.paths import Paths
 from unweave.tables import Table
+from unweave.whole_numbers import whole_number
 
 MASKS = ("sub-architecture", "complement", "random")
 
@@ -69,14 +70,13 @@ def ablation(
     PathsError, MismatchError, DataError
         As `accuracy`.
     SettingError
-        If a filling is unknown, `others` or `seed` negative, or `controls` below 1.
+        If a filling is unknown, `others` or `seed` is not a whole number from 0, or `controls` not one from 1.
     """
     unknown = [filling for filling in fillings if filling not in FILLINGS]
     if unknown or not fillings:
         given = repr(unknown[0]) if unknown else "none"
         raise SettingError(f"fillings are {', '.join(map(repr, FILLINGS))}, found {given}")
-    if controls < 1:
-        raise SettingError(f"controls must be at least 1, found {controls}")
+    controls = whole_number("controls", controls, 1)
     rows, images = class_rows(paths, "ablation"), labelled(data, labels)
     questions = Questions.of(rows, images, others, seed)
     drawn = [paths.random_control(seed + draw) for draw in range(controls)]

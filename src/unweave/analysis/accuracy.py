@@ -30,11 +30,14 @@ def accuracy(
 ) -> Table:
     """Top-1 accuracy on each class's own images, through its sub-architecture (binary masks) and the whole network.
 
-    An image counts as right if the highest class score is that of the row's class, or of one of the classes of its
-    group; for a row that was told apart from some classes (`against=`), the highest among these and its own.
+    For class c, with `S` the images of c that can be read: `sub_architecture = |{x in S: f_c(x) = c}| / |S|`, where
+    `f_c` predicts (highest class score) through the sub-architecture of c, and `original` the same with the whole
+    network as `f_c`. For a group, `S` are the images of all its classes, and `f_c(x) = c` means that the prediction is
+    one of them; for a row that was told apart from some classes (`against=`), the prediction is the highest class score
+    among these and its own.
 
     Own-class accuracy alone proves little: a sub-architecture may answer its class for any image. Read it beside
-    `specificity`. Source: ICCV section 4.2 and Fig. 2.
+    `specificity`. Source: ICCV section 4.2.1 and Fig. 2; groups and `against=` are not in the papers.
 
     Parameters
     ----------
@@ -105,6 +108,12 @@ def accuracy_histogram(table: Table) -> Table:
     """How many classes fall into each of ten bins of accuracy, [0, 10], (10, 20], ... (90, 100] percent (ICCV Fig. 2).
 
     `table` is what `accuracy` returned; classes without images are in no bin.
+
+    Returns
+    -------
+    Table
+        Ten rows: `accuracy_percent` (the bin), `original` and `sub_architecture` (counts of classes in it). The summary
+        is that of `table`.
     """
     counts = {}
     for column in ("original", "sub_architecture"):

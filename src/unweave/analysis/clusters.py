@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import numbers
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from unweave.analysis.class_rows import named
 from unweave.analysis.similarity import Similarity, similarity
 from unweave.errors import PathsError, SettingError
 from unweave.paths import Paths
 from unweave.tables import Table
+from unweave.whole_numbers import whole_number
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,11 +58,13 @@ def cluster(
     Parameters
     ----------
     groups
-        Group name: its classes, as class indices or names of rows.
+        Group name: its classes, as class indices or names of rows. Classes without a row, as those that were not
+        searched, are passed over with a warning that names them; at least two groups must have rows.
     distances
         `[rows, rows]`: how far rows are apart in a known hierarchy (for example `wordnet_distances`).
     count
-        Clusters to cut the tree into; default: as many as there are groups that occur, or two.
+        Clusters to cut the tree into, from 1 to the number of rows; default: as many as there are groups that have
+        rows, or two.
 
     Returns
     -------
@@ -70,17 +76,18 @@ def cluster(
     PathsError
         With fewer than three rows.
     SettingError
-        If groups name rows that are not there, or a row twice, or a setting does not fit.
+        If groups hold what is neither a class index nor a name, a name that several rows have, or a row in two groups,
+        if fewer than two have rows, if `distances` are not symmetric or of another shape, or if `count` does not fit.
     """
     alike = paths if isinstance(paths, Similarity) else similarity(paths)
     rows = len(alike.names)
     if rows < 3:
         raise PathsError(f"clustering needs at least three rows, there are {rows}; search more classes")
     classes = alike.classes
-    names, group_of = _grouped(groups or {}, alike.names, classes)
-    cut = count if count is not None else max(2, len(names))
-    if not 1 <= cut <= rows:
-        raise SettingError(f"count must be from 1 to the number of rows, {rows}; found {cut}")
+    names, group_of, missing = _grouped(groups or {}, alike.names, classes)
+    cut = max(2, len(names)) if count is None else whole_number("count", count, 1, rows)
+    if missing:
+        warnings.warn(f"groups: {len(missing)} classes have no row ({named(missing)})", UserWarning, stacklevel=2)
     from scipy.cluster.hierarchy import average, cophenet, fcluster, leaves_list
     from scipy.spatial.distance import squareform
 
@@ -111,12 +118,15 @@ def cluster(
 
 def _grouped(
     groups: Mapping[str, Sequence[int | str]], names: tuple[str, ...], classes: tuple[int, ...]
-) -> tuple[tuple[str, ...], np.ndarray]:
-    """Names of the groups that have rows, and the group of each row. A class that was not searched has no row."""
+) -> tuple[tuple[str, ...], np.ndarray, list[str]]:
+    """Names of the groups that have rows, the group of each row, and the classes without a row."""
     found = np.full(len(names), -1, dtype=np.int64)
     present: list[str] = []
+    missing: dict[str, None] = {}
     for group, members in groups.items():
-        rows = [row for member in members for row in _rows_of(member, group, names, classes)]
+        each = {member: _rows_of(member, group, names, classes) for member in members}
+        missing.update(dict.fromkeys(str(member) for member, rows in each.items() if not rows))
+        rows = [row for of_member in each.values() for row in of_member]
         if not rows:
             continue
         for row in rows:
@@ -125,17 +135,22 @@ def _grouped(
             found[row] = len(present)
         present.append(group)
     if groups and len(present) < 2:
-        raise SettingError(f"groups must have rows in at least two; these paths have rows in {len(present)}")
-    return tuple(present), found
+        without = f" ({len(missing)} classes have no row: {named(list(missing))})" if missing else ""
+        raise SettingError(
+            f"at least two groups must have rows, found {len(present)} of {len(groups)}{without}; "
+            f"the rows are {named(names)}"
+        )
+    return tuple(present), found, list(missing)
 
 
 def _rows_of(member: int | str, group: str, names: tuple[str, ...], classes: tuple[int, ...]) -> list[int]:
     if not isinstance(member, str):
+        if not isinstance(member, numbers.Integral) or isinstance(member, bool) or member < 0:
+            raise SettingError(f"group {group!r} must list class indices, from 0, or names of rows, found {member!r}")
         return [row for row, index in enumerate(classes) if index == member]
     rows = [row for row, name in enumerate(names) if name == member]
-    if len(rows) != 1:
-        found = f"{len(rows)} rows are" if rows else "no row is"
-        raise SettingError(f"group {group!r}: {found} named {member!r}; give class indices, or names of rows")
+    if len(rows) > 1:
+        raise SettingError(f"group {group!r}: {len(rows)} rows are named {member!r}; give the class's index")
     return rows
 
 

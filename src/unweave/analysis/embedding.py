@@ -81,6 +81,11 @@ def embedding(
     class_names
         Name of each class; default: what the paths' manifest has, else indices.
 
+    Returns
+    -------
+    Embedding
+        `coordinates` float `[rows, 2]`, without a unit; `labels` `[rows]`, -1 where unknown; `separation`: two rows.
+
     Raises
     ------
     PathsError

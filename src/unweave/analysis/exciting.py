@@ -34,7 +34,8 @@ def exciting_images(
     """The `count` images that excite each of some channels most, in the untouched network.
 
     A channel's excitation by an image is its mean activation over positions, `mean_p h[channel, p]`. Of equal ones, the
-    image that comes first in the data.
+    image that comes first in the data. Source: not in the papers; images that excite a channel most, as in Zeiler and
+    Fergus (2014), by the mean over positions in place of the highest.
 
     Parameters
     ----------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,6 +26,7 @@ from unweave.errors import DataError, SettingError
 from unweave.network.tapping import Multiplier
 from unweave.paths import Paths
 from unweave.tables import Table
+from unweave.whole_numbers import whole_number
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +57,7 @@ def feature_maps(
     data: Data | LabelledImages,
     *,
     labels: Sequence[int] | Tensor | None = None,
-    chosen: Sequence[int] = (0, 1),
+    chosen: Sequence[int] | np.ndarray | Tensor = (0, 1),
     share: float = 0.05,
     seed: int = 0,
     device: str | None = None,
@@ -69,19 +70,31 @@ def feature_maps(
     Parameters
     ----------
     chosen
-        Numbers of mosaics, from 0.
+        Numbers of mosaics, from 0, at least one: a sequence, an array or a tensor of whole numbers.
+    share
+        Share of the pixels that are kept, above 0 and below 1.
+    seed
+        Of the mosaics.
+
+    Returns
+    -------
+    FeatureMaps
+        `mosaics` `[count, channels, height, width]`, those without a damaged image, in the order of `chosen`; `kept`
+        `[count, 4, 2, sites, height, width]`, from 0 to 1, NaN at sites without positions. `classes` and `sites` are
+        names. `hits`: one row per mosaic, quadrant and site: `mosaic` (its number), `quadrant`, `name` (of the class),
+        `site`, `sub_architecture` and `original` (shares of the kept pixels that are on the class's image; NaN where
+        the site has no positions).
 
     Raises
     ------
     PathsError, MismatchError, DataError, SettingError
         As `hit_rate`.
     """
-    if not chosen or min(chosen) < 0:
-        raise SettingError(f"chosen must be numbers of mosaics, from 0; found {list(chosen)}")
+    asked = _whole_numbers(chosen)
     if not 0 < share < 1:
         raise SettingError(f"share must be above 0 and below 1, found {share}")
     images = labelled(data, labels)
-    drawn = draw_mosaics(class_rows(paths, "feature maps"), images, max(chosen) + 1, seed).take(list(chosen))
+    drawn = draw_mosaics(class_rows(paths, "feature maps"), images, max(asked) + 1, seed).take(asked)
     predictor = Predictor.of(network, paths, device)
     found = [
         (numbers, batch, _kept(predictor, drawn.take(numbers), batch, share))
@@ -96,8 +109,16 @@ def feature_maps(
     shown = drawn.take(numbers)
     names = tuple(tuple(paths.rows.names[row] for row in rows) for rows in shown.rows.tolist())
     where = origin(paths, images, np.unique(shown.images))
-    hits = _table(paths, [chosen[n] for n in numbers], names, kept, f"Hits of {len(numbers)} mosaics, {where}")
+    hits = _table(paths, [asked[n] for n in numbers], names, kept, f"Hits of {len(numbers)} mosaics, {where}")
     return FeatureMaps(torch.cat([one[1] for one in found]), kept, names, paths.sites.names, hits)
+
+
+def _whole_numbers(chosen: Sequence[int] | np.ndarray | Tensor) -> list[int]:
+    """The numbers of mosaics that are asked for."""
+    listed = chosen.tolist() if isinstance(chosen, np.ndarray | Tensor) else chosen
+    if not isinstance(listed, Iterable) or not (each := list(listed)):
+        raise SettingError(f"chosen must list numbers of mosaics, at least one, found {chosen!r}")
+    return [whole_number("each number in chosen", number, 0) for number in each]
 
 
 def _kept(predictor: Predictor, mosaics: Mosaics, batch: Tensor, share: float) -> np.ndarray:

@@ -15,12 +15,12 @@ from torch import Tensor
 from unweave.analysis.class_rows import ClassRow, no_images
 from unweave.analysis.predictions import Predictor, image_batches
 from unweave.data.labelled import LabelledImages
-from unweave.errors import SettingError
 from unweave.network.sites import Site
 from unweave.network.tapping import Multiplier, Recorder, along_channels, positions_of
 from unweave.paths import Paths
 from unweave.progress import progress
 from unweave.randomness import generator
+from unweave.whole_numbers import whole_number
 
 Filling = Literal["zero", "mean", "resample"]
 FILLINGS: tuple[Filling, ...] = ("zero", "mean", "resample")
@@ -56,14 +56,12 @@ class Questions:
         Raises
         ------
         SettingError
-            If `others` or `seed` is negative.
+            If `others` or `seed` is not a whole number from 0.
         DataError
             If no row has images of its own.
         """
-        if seed < 0:
-            raise SettingError(f"seed must be at least 0, found {seed}")
-        if others is not None and others < 0:
-            raise SettingError(f"others must be at least 0, found {others}")
+        seed = whole_number("seed", seed, 0)
+        others = None if others is None else whole_number("others", others, 0)
         own = [row.own(images) for row in rows]
         if not any(len(positions) for positions in own):
             raise no_images(rows, images)

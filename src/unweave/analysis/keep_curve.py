@@ -18,6 +18,7 @@ from unweave.errors import PathsError, SettingError
 from unweave.paths import Paths
 from unweave.randomness import generator, key_of
 from unweave.tables import Table
+from unweave.whole_numbers import whole_number
 
 SHARES = (0.0, 0.01, 0.02, 0.05, *(round(0.1 * step, 1) for step in range(1, 11)))
 """Fine where it matters for necessity: many networks lose everything with the first tenth of their channels."""
@@ -71,12 +72,12 @@ def keep_curve(
     PathsError
         If there are no scores; else as `accuracy`, with MismatchError and DataError.
     SettingError
-        If shares are not ascending from 0 to 1, `others` or `seed` is negative, or `controls` below 1.
+        If shares are not ascending from 0 to 1, `others` or `seed` is not a whole number from 0, or `controls` not one
+        from 1.
     """
     if len(shares) < 2 or list(shares) != sorted(set(shares)) or shares[0] < 0 or shares[-1] > 1:
         raise SettingError(f"shares must ascend, from 0 to 1, at least two; found {list(shares)}")
-    if controls < 1:
-        raise SettingError(f"controls must be at least 1, found {controls}")
+    controls = whole_number("controls", controls, 1)
     rows = class_rows(paths, "the keep curve")
     check_scores(paths)
     images = labelled(data, labels)

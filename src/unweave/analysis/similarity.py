@@ -44,7 +44,15 @@ def similarity(paths: Paths) -> Similarity:
     `per_site`: the mean of `J` over pairs of rows i < j, at each site (ICCV Fig. 4, first row). `matrix`: `J` of each
     pair, averaged over sites (preprint Eq. 10, 11). `expected_by_chance` is the `J` that independent random sets with
     the same sizes have on average (to first order, `ab / (a + b - ab)` for shares `a`, `b`): similar sizes alone make
-    sets overlap.
+    sets overlap. Source: where named; chance is not in the papers.
+
+    Returns
+    -------
+    Similarity
+        `per_site`: one row per site, in forward order: `site`, `channels` (count), `similarity`, `lowest_pair` and
+        `highest_pair` (of two different rows), `expected_by_chance`; all from 0 to 1. Its summary has the means over
+        sites of `similarity` and `expected_by_chance`. `matrix`: float `[rows, rows]`, in the order of the paths, 1
+        between a row and itself. `names` and `classes` of the rows.
 
     Raises
     ------

@@ -12,9 +12,9 @@ from unweave.analysis.judging import Questions, Variant, answers, worst
 from unweave.analysis.origin import origin
 from unweave.analysis.predictions import Predictor, left_out
 from unweave.data.labelled import Data, LabelledImages, labelled
-from unweave.errors import SettingError
 from unweave.paths import Paths
 from unweave.tables import Table
+from unweave.whole_numbers import whole_number
 
 CONTROLS = 3
 """Random masks drawn for every row, unless told otherwise."""
@@ -66,11 +66,12 @@ def specificity(
     ------
     PathsError, MismatchError, DataError
         As `accuracy`.
+    SettingError
+        If `controls`, `others` or `seed` is not a whole number from 0.
     """
+    controls = whole_number("controls", controls, 0)
     rows = class_rows(paths, "specificity")
     images = labelled(data, labels)
-    if controls < 0:
-        raise SettingError(f"controls must be at least 0, found {controls}")
     questions = Questions.of(rows, images, others, seed)
     predictor = Predictor.of(network, paths, device)
     drawn = [paths.random_control(seed + draw) for draw in range(controls)]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import graphlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from unweave.analysis.class_rows import named
 from unweave.errors import DataError
 from unweave.files import read_text
 
@@ -31,10 +33,11 @@ def wordnet_distances(file: str | Path, ids: Sequence[str]) -> np.ndarray:
     Raises
     ------
     DataError
-        If the file cannot be read, is not such lines, goes in circles, or knows none of the ids.
+        If the file cannot be read, is not such lines, goes in circles anywhere above the ids, or knows none of them.
     """
     parents = _parents(file)
-    climbs = [_ancestors(one, parents, file) for one in ids]
+    climbs = [_ancestors(one, parents) for one in ids]
+    _refuse_circles({ancestor for climb in climbs for ancestor in climb}, parents, file)
     if not any(len(climb) > 1 for climb in climbs):
         raise DataError(f"{file} has none of the classes' WordNet ids (the first: {ids[0] if len(ids) else 'none'!r})")
     number = {one: position for position, one in enumerate(sorted({a for climb in climbs for a in climb}))}
@@ -66,16 +69,24 @@ def _parents(file: str | Path) -> dict[str, list[str]]:
     return parents
 
 
-def _ancestors(one: str, parents: Mapping[str, Sequence[str]], file: str | Path) -> dict[str, int]:
+def _refuse_circles(ids: Iterable[str], parents: Mapping[str, Sequence[str]], file: str | Path) -> None:
+    """Where one of `ids`, which are with all that is above them, is above itself."""
+    try:
+        graphlib.TopologicalSorter({one: parents.get(one, ()) for one in sorted(ids)}).prepare()
+    except graphlib.CycleError as error:
+        circle: list[str] = error.args[1]
+        raise DataError(
+            f"{file} goes in circles: {circle[0]} is above itself ({named(circle)}: each a parent of the next)"
+        ) from error
+
+
+def _ancestors(one: str, parents: Mapping[str, Sequence[str]]) -> dict[str, int]:
     """All that `one` is, itself included, and how many steps up each is at least."""
     found = {one: 0} if one else {}
     level, height = list(found), 0
     while level:
         height += 1
         level = [parent for child in level for parent in parents.get(child, ())]
-        for parent in level:
-            if parent == one:
-                raise DataError(f"{file} goes in circles: {one} is above itself")
         level = [parent for parent in dict.fromkeys(level) if parent not in found]
         found.update(dict.fromkeys(level, height))
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +27,7 @@ from unweave.planted.blocks import Blocks, arrange, train
 from unweave.planted.images import class_images
 from unweave.planted.merging import Merged, merge
 from unweave.planted.truth import SHARE, Truth, find_truth
+from unweave.whole_numbers import whole_number
 
 _TRAINING_IMAGES = 1000
 _STEPS, _STEPS_PER_CLASS = 50, 2
@@ -34,6 +37,8 @@ _CHECKED_ON = 50
 """Images of a class that it is checked on."""
 _BALANCED_ON = 500
 """Images of all classes together by whose activations channels are scaled; at least 5 a class."""
+_LAST_SEED = 2**43 - 1
+"""The seeds of images are a million times as high, and have 64 bits."""
 RECIPE = 3
 """Raised whenever the same settings make another network, or are judged otherwise: kept results are then not used."""
 
@@ -78,40 +83,44 @@ def plant(
         `"plain"`, `"residual"` or `"concatenating"`.
     classes
         4 to 100.
+    seed
+        From 0.
+    width
+        At least 1.
     shared, distractors
-        How many such blocks; default: a third, and half, of the classes.
+        How many such blocks, from 0; default: a third, and half, of the classes.
     images_per_class
-        To train and search on, and half as many held out; default: 1,000 in all, at least 20 a class.
+        At least one, to train and search on, and half as many held out; default: 1,000 in all, at least 20 a class.
     share
         A channel is planted if removing it changes its class's score by more than this share on images of the class;
-        on other images, drawn for this check alone, it must change it by more than half of that.
+        on other images, drawn for this check alone, it must change it by more than half of that. Between 0 and 1.
     spread
-        Standard deviation of the logarithm of channels' mean activations.
+        Standard deviation of the logarithm of channels' mean activations, from 0.
 
     Raises
     ------
     SettingError
-        If a value cannot be used.
+        If there is no such kind, a count or seed is not a whole number or out of its range, or `share` or `spread` is.
     PlantedError
         If the network that came out is not fair to judge by; another seed may be.
     """
     if kind not in KINDS:
         raise SettingError(f"no kind {kind!r} of planted network; there are {', '.join(KINDS)}")
-    if not 4 <= classes <= 100:
-        raise SettingError(f"classes must be 4 to 100, found {classes}")
-    if width < 1 or not 0 < share < 1 or spread < 0:
-        raise SettingError(f"width from 1, share within 0 and 1, spread from 0; found {width}, {share}, {spread}")
+    classes = whole_number("classes", classes, 4, 100)
+    seed, width = whole_number("seed", seed, 0, _LAST_SEED), whole_number("width", width, 1)
+    shared = classes // 3 if shared is None else whole_number("shared", shared, 0)
+    distractors = classes // 2 if distractors is None else whole_number("distractors", distractors, 0)
+    if images_per_class is None:
+        per_class = max(20, _TRAINING_IMAGES // classes)
+    else:
+        per_class = whole_number("images_per_class", images_per_class, 1)
+    if not (_is_real(share) and 0 < share < 1):
+        raise SettingError(f"share must be a number above 0 and below 1, found {share!r}")
+    if not (_is_real(spread) and 0 <= spread < math.inf):
+        raise SettingError(f"spread must be a number from 0, found {spread!r}")
     draw = np.random.default_rng([seed, KINDS.index(kind), classes])
-    per_class = images_per_class or max(20, _TRAINING_IMAGES // classes)
     search, held_out = class_images(classes, per_class, seed, 0), class_images(classes, -(-per_class // 2), seed, 1)
-    blocks = arrange(
-        kind,
-        classes,
-        width,
-        classes // 3 if shared is None else shared,
-        classes // 2 if distractors is None else distractors,
-        draw,
-    )
+    blocks = arrange(kind, classes, width, shared, distractors, draw)
     images, labels = search.tensors
     trained = train(blocks, images, labels, _STEPS + _STEPS_PER_CLASS * classes, seed)
     with torch.no_grad():
@@ -121,6 +130,10 @@ def plant(
     settings = {"kind": kind, "classes": classes, "seed": seed, "width": width, "share": share, "spread": spread}
     settings |= {"blocks": len(blocks.serves), "channels": blocks.channels, "images_per_class": per_class}
     return Planted(merged.network, search, held_out, sites, truth, top1, settings)
+
+
+def _is_real(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def _judged(

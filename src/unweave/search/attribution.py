@@ -26,6 +26,7 @@ from unweave.search.run import Run
 from unweave.search.selection import Keep, checked_choice, chosen_channels
 from unweave.search.targets import Against, Group, Target, make_targets
 from unweave.versions import versions
+from unweave.whole_numbers import whole_number
 
 
 class Attribution(Run[Work]):
@@ -59,6 +60,9 @@ class Attribution(Run[Work]):
         checked_choice(keep, threshold)
         if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
             raise SettingError(f"batch must be a whole number of at least 1, found {batch!r}")
+        if limit_per_class is not None:
+            limit_per_class = whole_number("limit_per_class", limit_per_class, 1)
+        seed = whole_number("seed", seed, 0)
         super().__init__(
             network,
             images,

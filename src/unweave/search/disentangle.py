@@ -97,7 +97,7 @@ def disentangle(
     strict
         Refuse data with an image that cannot be read; default: such images are left out, counted and warned of.
     limit_per_class
-        At most so many images a class, drawn by (seed, class).
+        At most so many images a class, at least one, drawn by (seed, class).
     rate, passes, batch
         Step length, passes over each class's images, images of a class per step.
     augment
@@ -116,7 +116,7 @@ def disentangle(
         Whether what the untouched network does is kept between passes; default: if it fits in 40 % of free memory, for
         all classes or, one shard of classes after the other, for some at a time.
     betas, elbow_limit_per_class
-        What the elbow tries, on at most so many images a class.
+        What the elbow tries, on at most so many images a class, at least one.
     start
         `"random"`: scores from a normal distribution, N(0, 1) but for `selective` (N(0.5, 0.1^2)); `"attribution"`:
         scores of `attribute(of="logit", signed=False)` on the search images, in units of their deviation; or paths of

@@ -13,6 +13,7 @@ from unweave.search.elbow import BETAS
 from unweave.search.objectives import Objective, kind_named, objective_named
 from unweave.search.start import Start
 from unweave.search.targets import Against, Group
+from unweave.whole_numbers import whole_number
 
 DEFAULT_OBJECTIVE = "selective"
 _RATE = 0.1
@@ -26,7 +27,8 @@ class Settings:
     Raises
     ------
     SettingError
-        If objective, beta and reconstruction contradict each other.
+        If objective, beta and reconstruction contradict each other, or `elbow_limit_per_class` is not a whole number
+        from 1.
     """
 
     objective: str | Objective = DEFAULT_OBJECTIVE
@@ -52,6 +54,7 @@ class Settings:
     keep: float | None = None
 
     def __post_init__(self) -> None:
+        whole_number("elbow_limit_per_class", self.elbow_limit_per_class, 1)
         if self.keep is not None:
             self._size_is_told()
             return
