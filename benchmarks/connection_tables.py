@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from benchmarks.twins import KINDS
 
 
 def twins(found: Iterable[Mapping[str, Any]]) -> list[str]:
-    """What is equal in the twins, and how well each training seed's classifies."""
+    """What is equal in the twins, how well each training seed's classifies, and what they were trained with."""
+    found = list(found)
     lines = [
         "| twin | parameters | multiply-accumulates | sites | channels of the sites | top-1, %, by training seed |",
         "|---|---|---|---|---|---|",
@@ -24,7 +26,21 @@ def twins(found: Iterable[Mapping[str, Any]]) -> list[str]:
                 f"| {kind} | {size['parameters']:,} | {size['multiply_accumulates'] / 1e6:.1f} million "
                 f"| {size['sites']} | {' '.join(map(str, size['channels']))} | {accuracies} |"
             )
-    return lines
+    return [*lines, *(line for result in found for line in ("", *wrap(budget(result), 120)))]
+
+
+def budget(result: Mapping[str, Any]) -> str:
+    """What every twin was trained with, and how far that got."""
+    spent = result["budget"]
+    augmented = "without augmentation" if spent["augment"] == "none" else f"with augmentation `{spent['augment']}`"
+    over = " and ".join(f"{100 * share:g}" for share in spent["decay_at"])
+    reached = [value for accuracies in result["top1"].values() for value in accuracies]
+    return (
+        f"Every twin was trained for {spent['epochs']} epochs on the first {spent['images']:,} training images, "
+        f"{augmented} (stochastic gradient descent with momentum {spent['momentum']:g}, batches of {spent['batch']}, "
+        f"rate {spent['rate']:g}, times {spent['decay']:g} when {over} % of the epochs are over), which reached a "
+        f"top-1 of {100 * min(reached):.0f} to {100 * max(reached):.0f} % over {len(result['seeds'])} training seeds."
+    )
 
 
 def searches(found: Iterable[Mapping[str, Any]]) -> list[str]:

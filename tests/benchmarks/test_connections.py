@@ -1,16 +1,18 @@
 """The twins of `benchmarks.connections`: alike in everything but the connection; and how findings are judged."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from torch.nn import functional
 
-from benchmarks import connection_figure
+from benchmarks import connection_figure, connection_tables
 from benchmarks.connection_findings import OBJECTIVES, STATEMENTS, best_of, early, falls, findings, judged, late
 from benchmarks.twins import KINDS, Unit, parameters, sites_of, twin
 
 SMALL = {"width": 4, "units": 1}
+ROOT = Path(__file__).parents[2]
 IMAGES = torch.linspace(-1, 1, 2 * 3 * 16 * 16).view(2, 3, 16, 16)
 
 
@@ -149,3 +151,24 @@ def test_the_figure_is_drawn_from_the_kept_result_alone(tmp_path, monkeypatch):
     result = {"top1": {kind: [0.6, 0.7] for kind in KINDS}, "raw": {"networks": networks}}
     file = connection_figure.draw(json.loads(json.dumps(result)), "small")
     assert file.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_page_has_the_tables_and_the_budget_of_the_kept_result():
+    result = json.loads((ROOT / "benchmarks/results/connections.json").read_text(encoding="utf-8"))
+    page = (ROOT / "docs/connections.md").read_text(encoding="utf-8")
+    for section in (connection_tables.twins, connection_tables.searches, connection_tables.statements):
+        assert "\n".join(section([result])) in page
+    spent = result["budget"]
+    assert (
+        f"for {spent['epochs']} epochs on the first {spent['images']:,} training images, without augment"
+        in " ".join(page.split())
+    )
+
+
+def test_the_budget_says_the_schedule_and_how_far_it_got():
+    spent = {"epochs": 3, "images": 45_000, "augment": "cifar", "momentum": 0.9, "batch": 32, "rate": 0.1}
+    spent |= {"decay_at": [0.5, 0.75], "decay": 0.1}
+    said = connection_tables.budget({"budget": spent, "top1": {"plain": [0.5, 0.61], "dense": [0.7]}, "seeds": [0, 1]})
+    assert "3 epochs on the first 45,000 training images, with augmentation `cifar`" in said
+    assert "batches of 32, rate 0.1, times 0.1 when 50 and 75 % of the epochs are over" in said
+    assert said.endswith("reached a top-1 of 50 to 70 % over 2 training seeds.")
