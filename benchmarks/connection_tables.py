@@ -38,8 +38,8 @@ def budget(result: Mapping[str, Any]) -> str:
     return (
         f"Every twin was trained for {spent['epochs']} epochs on the first {spent['images']:,} training images, "
         f"{augmented} (stochastic gradient descent with momentum {spent['momentum']:g}, batches of {spent['batch']}, "
-        f"rate {spent['rate']:g}, times {spent['decay']:g} when {over} % of the epochs are over), which reached a top-1 of "
-        f"{100 * min(reached):.0f} to {100 * max(reached):.0f} % over {len(result['seeds'])} training seeds."
+        f"rate {spent['rate']:g}, times {spent['decay']:g} when {over} % of the epochs are over), which reached a "
+        f"top-1 of {100 * min(reached):.0f} to {100 * max(reached):.0f} % over {len(result['seeds'])} training seeds."
     )
 
 
