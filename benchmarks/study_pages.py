@@ -192,9 +192,9 @@ def section(results: Path) -> list[str]:
             "",
             *_feature_maps(name, methods),
             "Similarity is Jaccard's, mean over sites. Mis. and Oth.: similarity to the labels that images are wrongly "
-            "given, and to all others, in percent, mean over the classes that have both, with the p of a permutation of "
-            "the class labels for each seed and the number of these classes: one whose images are wrongly given every "
-            f"other label has no others. On JPEG images: {_deep(first).lower()}",
+            "given, and to all others, in percent, mean over the classes that have both, with the p of a permutation "
+            "of the class labels for each seed and the number of these classes: one whose images are wrongly given "
+            f"every other label has no others. On JPEG images: {_deep(first).lower()}",
             "",
             *_relations(methods),
             "",

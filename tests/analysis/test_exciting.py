@@ -58,5 +58,5 @@ def test_channels_that_are_not_there_are_refused(network, paths):
         exciting_images(network, paths, DATA, {paths.sites.names[0]: [3]})
     with pytest.raises(SiteError, match="no site 'elsewhere'"):
         exciting_images(network, paths, DATA, {"elsewhere": [0]})
-    with pytest.raises(SettingError, match="count must be at least 1"):
+    with pytest.raises(SettingError, match="count must be a whole number from 1, found 0"):
         exciting_images(network, paths, DATA, {}, count=0)

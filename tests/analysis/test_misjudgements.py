@@ -146,8 +146,10 @@ def test_what_does_not_fit_is_refused():
     network = ReadOut()
     with pytest.raises(SettingError, match="weighting must be 'classes' or 'images', found 'both'"):
         found(weighting="both")
-    with pytest.raises(SettingError, match="must be at least 0, found -1 and 0"):
+    with pytest.raises(SettingError, match="permutations must be a whole number from 0, found -1"):
         found(permutations=-1)
+    with pytest.raises(SettingError, match=r"seed must be a whole number from 0, found 0\.5"):
+        found(seed=0.5)
     with pytest.raises(PathsError, match="at least three; there are 2 rows"):
         misjudgements(network, keeping(network, KEPT[:2]), pictures(SHOWN, LABELS))
     groups = grouped(network, [[0], [1], [2]], [(2,), (3,), (0, 1)])

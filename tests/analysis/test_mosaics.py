@@ -43,9 +43,9 @@ def test_fewer_than_four_classes_with_images_are_refused():
 def test_rows_that_share_a_class_and_bad_settings_are_refused():
     with pytest.raises(PathsError, match="class 1 is in several rows"):
         draw_mosaics([ClassRow((0, 1)), *ROWS[1:]], IMAGES, 10)
-    with pytest.raises(SettingError, match="mosaics must be at least 1, found 0"):
+    with pytest.raises(SettingError, match="mosaics must be a whole number from 1, found 0"):
         draw_mosaics(ROWS, IMAGES, 0)
-    with pytest.raises(SettingError, match="seed must be at least 0, found -1"):
+    with pytest.raises(SettingError, match="seed must be a whole number from 0, found -1"):
         draw_mosaics(ROWS, IMAGES, 1, -1)
 
 

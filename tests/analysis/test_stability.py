@@ -109,7 +109,7 @@ def test_runs_that_cannot_be_compared_are_refused(runs, message):
 
 
 def test_settings_that_cannot_be_used_are_refused():
-    with pytest.raises(SettingError, match="draws must be at least 1 and seed at least 0, found 0 and 0"):
+    with pytest.raises(SettingError, match="draws must be a whole number from 1, found 0"):
         stability([FIRST, SECOND], draws=0)
 
 

@@ -12,11 +12,12 @@ from unweave.analysis.origin import origin
 from unweave.analysis.predictions import Predictor, image_batches, left_out
 from unweave.data.inputs import evenly_spread
 from unweave.data.labelled import Data, LabelledImages, labelled
-from unweave.errors import SettingError, SiteError
+from unweave.errors import SiteError
 from unweave.network.tapping import positions_of
 from unweave.paths import Paths
 from unweave.progress import progress
 from unweave.tables import Table
+from unweave.whole_numbers import whole_number
 
 
 def exciting_images(
@@ -59,8 +60,7 @@ def exciting_images(
     MismatchError, DataError
         As `accuracy`.
     """
-    if count < 1:
-        raise SettingError(f"count must be at least 1, found {count}")
+    count = whole_number("count", count, 1)
     sites = {site.name: site for site in paths.sites}
     for name, wanted in channels.items():
         if name not in sites:

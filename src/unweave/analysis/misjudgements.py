@@ -19,6 +19,7 @@ from unweave.paths import Paths
 from unweave.progress import progress
 from unweave.randomness import generator
 from unweave.tables import Table
+from unweave.whole_numbers import whole_number
 
 Weighting = Literal["classes", "images"]
 TOP = 3
@@ -84,8 +85,7 @@ def misjudgements(
     """
     if weighting not in ("classes", "images"):
         raise SettingError(f"weighting must be 'classes' or 'images', found {weighting!r}")
-    if permutations < 0 or seed < 0:
-        raise SettingError(f"permutations and seed must be at least 0, found {permutations} and {seed}")
+    permutations, seed = whole_number("permutations", permutations, 0), whole_number("seed", seed, 0)
     rows = class_rows(paths, "misjudgements")
     if len(rows) < 3 or any(len(row.members) > 1 for row in rows):
         groups = sum(len(row.members) > 1 for row in rows)

@@ -13,11 +13,12 @@ from torch.nn.functional import interpolate
 
 from unweave.analysis.class_rows import ClassRow
 from unweave.data.labelled import LabelledImages
-from unweave.errors import DataError, PathsError, SettingError
+from unweave.errors import DataError, PathsError
 from unweave.network.operations import OPERATIONS, Effect
 from unweave.network.sites import Site
 from unweave.progress import Advance
 from unweave.randomness import generator
+from unweave.whole_numbers import whole_number
 
 QUADRANTS = ("top left", "top right", "bottom left", "bottom right")
 _SMALL = 128 * 128
@@ -52,10 +53,7 @@ def draw_mosaics(rows: Sequence[ClassRow], images: LabelledImages, count: int, s
     SettingError
         If `count` is below 1 or `seed` negative.
     """
-    if count < 1:
-        raise SettingError(f"mosaics must be at least 1, found {count}")
-    if seed < 0:
-        raise SettingError(f"seed must be at least 0, found {seed}")
+    count, seed = whole_number("mosaics", count, 1), whole_number("seed", seed, 0)
     members, times = np.unique([index for row in rows for index in row.members], return_counts=True)
     if (times > 1).any():
         shared = int(members[times > 1][0])

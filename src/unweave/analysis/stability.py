@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from unweave.analysis.class_rows import class_rows
-from unweave.errors import PathsError, SettingError
+from unweave.errors import PathsError
 from unweave.paths import Paths
 from unweave.randomness import generator
 from unweave.tables import Table
+from unweave.whole_numbers import whole_number
 
 DRAWS = 2000
 _LEVEL = 0.95
@@ -74,8 +75,7 @@ def stability(runs: Sequence[Paths], *, draws: int = DRAWS, seed: int = 0) -> St
     SettingError
         If `draws` is below 1 or `seed` negative.
     """
-    if draws < 1 or seed < 0:
-        raise SettingError(f"draws must be at least 1 and seed at least 0, found {draws} and {seed}")
+    draws, seed = whole_number("draws", draws, 1), whole_number("seed", seed, 0)
     _check(runs)
     first = runs[0]
     picks = generator("bootstrap", seed).integers(len(first), size=(draws, len(first))) if len(first) > 2 else None
