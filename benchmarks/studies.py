@@ -269,7 +269,7 @@ def main() -> None:
             result = study_method(study, method, chosen.seeds, chosen.deep_seeds)
             keep(f"studies_{study.name}_{method}", result, chosen.results)
         drawn = study.folder("released", chosen.seeds[0]).figure("feature_maps").with_suffix(".png")
-        if drawn.is_file():
+        if drawn.is_file() and chosen.network not in IMAGENET:  # its photos belong to others
             chosen.images.mkdir(parents=True, exist_ok=True)
             shutil.copy(drawn, chosen.images / f"studies_{study.name}_feature_maps.png")
     if chosen.work.is_dir():
