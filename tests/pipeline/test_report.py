@@ -109,7 +109,7 @@ def test_any_name_can_stand_on_the_page(plain, noise, tmp_path):
 
 @pytest.mark.parametrize(("setting", "least"), [("mosaics", 0), ("others", 1), ("seed", 0)])
 def test_numbers_below_the_least_are_refused_before_anything_is_measured(plain, noise, tmp_path, setting, least):
-    with pytest.raises(SettingError, match=f"^{setting} must be at least {least}, found -3$"):
+    with pytest.raises(SettingError, match=f"^{setting} must be a whole number from {least}, found -3$"):
         report(some_paths(plain), plain, noise, file=tmp_path / "r.html", **{setting: -3})
     assert not list(tmp_path.iterdir())
 

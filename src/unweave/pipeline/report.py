@@ -28,6 +28,7 @@ from unweave.pipeline.subject import others_asked, remembering
 from unweave.places import place
 from unweave.runs.folder import RunFolder
 from unweave.tables import Table
+from unweave.whole_numbers import whole_number
 
 _MISJUDGED = 24
 
@@ -124,8 +125,8 @@ def report(
 
 def _check_numbers(mosaics: int, others: int | None, seed: int | None) -> None:
     for name, least, value in (("mosaics", 0, mosaics), ("others", 1, others), ("seed", 0, seed)):
-        if value is not None and value < least:
-            raise SettingError(f"{name} must be at least {least}, found {value}")
+        if value is not None:
+            whole_number(name, value, least)
 
 
 @captured_once()
