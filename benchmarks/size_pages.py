@@ -20,9 +20,10 @@ def section(found: Sequence[dict[str, Any]]) -> list[str]:
         seeds = ", ".join(str(run["seed"]) for run in r["raw"])
         lines += [
             f"{r['network']}, `selective` with `keep=`, {given['search_images_per_class']} images a class, "
-            f"{given['passes']} passes, augmentation {given['augment']}, {given['choices']} choices a class, seeds "
-            f"{seeds}; measured on {r['measured_on']}. In percent; in brackets the seeds; points against the whole "
-            "network with 95 % intervals over images (paired), a seed each.",
+            f"{given['passes']} passes, augmentation {given['augment']}, {given.get('precision', 'float32')}, "
+            f"{given['choices']} choices a class, seeds {seeds}; measured on {r['measured_on']}. In percent; in "
+            "brackets the seeds; points against the whole network with 95 % intervals over images (paired), a seed "
+            "each.",
             "",
             "| channels | mean of sites | own class | false accepts | balanced | worst class | points against the "
             "whole network |",

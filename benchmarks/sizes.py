@@ -69,7 +69,8 @@ def difference(through: np.ndarray, whole: np.ndarray, own: np.ndarray, labels: 
 def one_seed(network: Any, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """A search and what its sizes do; both are kept in the run folder."""
     search, test = data_of(arguments.network)
-    name = f"{arguments.network}_{arguments.limit}_{arguments.passes}_{arguments.augment}_{arguments.shares[-1]}_{seed}"
+    settings = (arguments.network, arguments.limit, arguments.passes, arguments.augment, arguments.precision)
+    name = "_".join(str(part) for part in (*settings, arguments.shares[-1], seed))
     folder = RunFolder(arguments.work / name)
     begun, processor = folder.begun, time.process_time()
     paths = uw.disentangle(
@@ -79,6 +80,7 @@ def one_seed(network: Any, seed: int, arguments: argparse.Namespace) -> dict[str
         limit_per_class=arguments.limit,
         passes=arguments.passes,
         augment=arguments.augment,
+        precision=arguments.precision,
         seed=seed,
         run=folder.root,
     )
@@ -132,6 +134,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=500, help="search images a class")
     parser.add_argument("--passes", type=int, default=20)
     parser.add_argument("--augment", default="mild")
+    parser.add_argument("--precision", default="float32", help="of the searches: float32 or bfloat16")
     parser.add_argument("--shares", nargs="+", type=float, default=[0.9, 0.8, 0.75, 0.7, 0.65, 0.6])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--search-only", action="store_true", help="leave the result unwritten (other seeds elsewhere)")
@@ -147,7 +150,7 @@ def main() -> None:
         {
             "network": arguments.network,
             "settings": {"search_images_per_class": arguments.limit, "passes": arguments.passes}
-            | {"augment": arguments.augment, "choices": runs[0]["choices"]},
+            | {"augment": arguments.augment, "precision": arguments.precision, "choices": runs[0]["choices"]},
             "measured_on": "the 1,000 test images of CIFAR-10",
             "whole_network": runs[0]["whole"],
             "sizes": over_seeds(runs, arguments.shares),

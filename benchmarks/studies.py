@@ -176,6 +176,7 @@ def study_method(study: Study, method: str, seeds: list[int], deep_seeds: int) -
         "settings": {
             "passes": study.passes,
             "rate": first.manifest.get("settings", {}).get("rate", study.rate),
+            "precision": first.manifest.get("settings", {}).get("precision", "float32"),
             "search_images_per_class": study.limit,
         },
         "steps_per_class": max(first.manifest.get("steps", [0])) or None,
@@ -252,6 +253,7 @@ def main() -> None:
     parser.add_argument("--passes", type=int, default=20)
     parser.add_argument("--rate", type=float, default=0.1, help="of all searches but selective's, which has its own")
     parser.add_argument("--beta", default="0.1", help="of released and variational: a number, or elbow")
+    parser.add_argument("--precision", default="float32", help="of the searches: float32 or bfloat16")
     parser.add_argument(
         "--deep-seeds", type=int, default=99, help="how many seeds get ablation, keep curve, mosaics, JPEG images"
     )
@@ -264,7 +266,9 @@ def main() -> None:
             parser.error("give a network, or --figures")
         limit = chosen.limit or (50 if chosen.network in IMAGENET else 500)
         beta = chosen.beta if chosen.beta == "elbow" else float(chosen.beta)
-        study = Study(chosen.network, chosen.work, limit, chosen.passes, chosen.rate, beta, chosen.measure_limit)
+        study = Study(
+            chosen.network, chosen.work, limit, chosen.passes, chosen.rate, beta, chosen.measure_limit, chosen.precision
+        )
         for method in chosen.methods:
             result = study_method(study, method, chosen.seeds, chosen.deep_seeds)
             keep(f"studies_{study.name}_{method}", result, chosen.results)

@@ -39,6 +39,7 @@ class Study:
     rate: float
     beta: float | str
     measure_limit: int | None = None
+    precision: str = "float32"
 
     @cached_property
     def network(self) -> Any:
@@ -77,6 +78,7 @@ class Study:
                 objective=objective,
                 limit_per_class=self.limit,
                 passes=self.passes,
+                precision=self.precision,
                 seed=seed,
                 run=folder.root,
                 **own,

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
-
-from scipy.stats import spearmanr
 
 import unweave as uw
 from benchmarks.common import table_of
 from benchmarks.images import PREPROCESSING
 from benchmarks.study_methods import METHODS
+from unweave.analysis.interpretability import rank_correlation
 from unweave.paths import Paths
 from unweave.runs.folder import RunFolder
 from unweave.tables import Table
@@ -44,8 +44,8 @@ def put_together(before: dict[str, Any], found: dict[str, Table]) -> dict[str, A
         ordered = [rows[name] for name in PREPROCESSING if name in rows]
         if ordered:
             columns = {name: [row[name] for row in ordered] for name in ordered[0]}
-            several = len(ordered) > 2
-            correlation = float(spearmanr(columns["top1"], columns["score"]).statistic) if several else None
+            correlation: float | None = rank_correlation(columns["score"], columns["top1"])
+            correlation = None if math.isnan(correlation) else correlation
             title = f"Interpretability against discriminability of {len(ordered)} network{'s' * (len(ordered) > 1)}"
             together[method] = {"title": title, "summary": {"rank_correlation": correlation}, "columns": columns}
     return together

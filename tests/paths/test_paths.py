@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.paths.made import animals, any_paths, make, masks_equal, sites_of
 from tests.tiny import TinyPlain
-from unweave.errors import MismatchError, PathsError, RowError, SiteError
+from unweave.errors import MismatchError, PathsError, RowError, SettingError, SiteError
 from unweave.network.sites import find_sites
 from unweave.paths import Paths, Rows
 
@@ -261,6 +261,13 @@ def test_random_control_is_keyed_by_seed_and_class():
     assert paths[1:].random_control(4) == control[1:]
     assert paths["cow"].random_control(4) == control["cow"]
     assert "seed 4" in control.manifest["method"]
+
+
+@pytest.mark.parametrize("seed", [0.5, -1, True, "1", None])
+def test_random_control_needs_a_whole_number_as_seed(seed):
+    paths = make(Rows.of_classes([0, 3, 7]), sites_of(4, 4))
+    with pytest.raises(SettingError, match="seed must be a whole number from 0, found"):
+        paths.random_control(seed)
 
 
 def test_random_control_draws_differ_between_rows_and_sites():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -169,11 +169,12 @@ def compare_interpretability(networks: Mapping[str, tuple[Paths, Table]]) -> Tab
             "similarity": "mean over pairs of classes and sites",
             "usage": "share of channels kept",
         },
-        summary={"rank_correlation": _rank_correlation(columns["score"], columns["top1"])},
+        summary={"rank_correlation": rank_correlation(columns["score"], columns["top1"])},
     )
 
 
-def _rank_correlation(first: list[object], second: list[object]) -> float:
+def rank_correlation(first: Sequence[object], second: Sequence[object]) -> float:
+    """Spearman's, of two lists of numbers; NaN of fewer than three pairs, or where one of the lists does not vary."""
     from scipy.stats import spearmanr
 
     values = np.asarray([first, second], dtype=float)

@@ -19,6 +19,7 @@ from unweave.network.fingerprint import check_fingerprint, fingerprint
 from unweave.network.sites import Site, Sites
 from unweave.paths.rows import Rows
 from unweave.randomness import generator, key_of
+from unweave.whole_numbers import whole_number
 
 
 class Paths:
@@ -192,7 +193,14 @@ class Paths:
         return Paths(self.masks, self.rows, self.sites, {**self.manifest, **notes}, self.scores)
 
     def random_control(self, seed: int = 0) -> Paths:
-        """Random masks of the same sizes: per row and site as many channels as here, drawn without replacement."""
+        """Random masks of the same sizes: per row and site as many channels as here, drawn without replacement.
+
+        Raises
+        ------
+        SettingError
+            If `seed` is not a whole number from 0.
+        """
+        seed = whole_number("seed", seed, 0)
         masks = {}
         for position, (name, mask) in enumerate(self.masks.items()):
             drawn = torch.zeros_like(mask)
