@@ -13,7 +13,7 @@ from unweave.files import digest
 
 _PURPOSES = (
     *("order", "scores", "spread", "noise", "augmentation", "channels", "others", "images"),
-    *("mosaics", "labels", "partners", "bootstrap"),
+    *("mosaics", "labels", "partners"),
 )
 
 

@@ -78,6 +78,16 @@ def test_rows_without_group_take_no_part():
     assert found.agreement["value"][1] == 1
 
 
+def test_a_row_without_group_takes_no_cluster_of_the_others():
+    """Two pairs, 3/5 similar, and a row that shares nothing with them: the tree of all is cut into four and one."""
+    pairs = ("1111000000", "1111000000", "0111100000", "0111100000")
+    groups = {"first": [0, 1], "second": [2, 3]}
+    alone = cluster(rows_of(*pairs), groups=groups)
+    found = cluster(rows_of(*pairs, "0000000011", names=[*NAMES, "owl"]), groups=groups)
+    assert sorted(found.leaves["cluster"].count(one) for one in (1, 2)) == [1, 4]
+    assert alone.agreement["value"][1:] == found.agreement["value"][1:] == pytest.approx((1, 1))
+
+
 def test_classes_without_a_row_are_passed_over_and_said_by_index_or_name():
     groups = {"animals": [0, 2, 77, "cow"], "vehicles": np.array([1]), "plants": [88, "oak", 77]}
     with pytest.warns(UserWarning, match=r"^groups: 4 classes have no row \(77, cow, 88, oak\)$"):

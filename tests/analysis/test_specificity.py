@@ -2,11 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from tests.analysis.by_hand import ReadOut, Torn, as_searched, grouped, keeping, pictures
 from unweave.analysis.accuracy import accuracy
+from unweave.analysis.intervals import reach_of_mean
 from unweave.analysis.specificity import specificity
 from unweave.data.labelled import labelled
 from unweave.errors import DataError, MismatchError, PathsError, SettingError
@@ -35,6 +37,25 @@ def test_false_accepts_are_shares_of_the_other_classes_images():
     assert table["false_accepts"] == (2 / 6, 6 / 6)
     assert table["original_false_accepts"] == (2 / 6, 0.0)
     assert table["balanced"] == pytest.approx((5 / 6, 0.5))
+
+
+def test_means_have_their_reach_over_images():
+    network = ReadOut()
+    data = pictures([0, 0, 0, 0, 1, 2, 3, 3], [0, 0, 1, 2, 1, 2, 3, 3])
+    summary = specificity(network, keeping(network, [[0], [3]], [0, 3]), data, controls=0).summary
+    labels = np.array([0, 0, 1, 2, 1, 2, 3, 3])
+    called = np.array([[1, 1, 1, 1, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1, 1, 1]], dtype=bool)
+    own = np.stack([labels == 0, labels == 3])
+    assert summary["own_reach"] == reach_of_mean(called, own, labels)
+    assert summary["false_accepts_reach"] == reach_of_mean(called, ~own, labels)
+
+
+def test_opponents_are_named_where_rows_have_any():
+    network = ReadOut()
+    names = ["cat", "dog", "owl"]
+    paths = grouped(network, [[0], [1], [2]], [(0,), (1,), (2,)], [(1, 3), (), (0,)], names)
+    assert specificity(network, paths, EVERY, controls=0)["against"] == ("dog, 3", "", "cat")
+    assert "against" not in specificity(network, keeping(network, [[0], [1]]), EVERY, controls=0).columns
 
 
 def test_own_is_what_accuracy_measures():

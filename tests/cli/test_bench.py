@@ -53,7 +53,16 @@ def test_no_network_asked_for_is_refused(unweave, tmp_path):
     assert "--accepted must be at least 1" in ran.err
 
 
-def test_an_unknown_method_is_refused_in_one_line(unweave, tmp_path):
-    ran = unweave("bench", "planted", "--out", tmp_path, "--method", "guess")
+def test_an_unknown_method_is_refused_in_one_line_and_leaves_no_folder(unweave, tmp_path):
+    ran = unweave("bench", "planted", "--out", tmp_path / "out", "--method", "guess")
     assert ran.status == 2
     assert "no method 'guess'; there are default" in ran.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused_before_work_begins(unweave, tmp_path, planting):
+    (tmp_path / "out").touch()
+    ran = unweave(*BENCH, "--out", tmp_path / "out", "--method", "mean activation")
+    assert ran.status == 2
+    assert "out cannot be written to (Not a directory)" in ran.err.replace("\n", "")
+    assert planting == []

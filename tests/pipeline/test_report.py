@@ -3,13 +3,16 @@
 import json
 import re
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import Dataset, TensorDataset
 
+from tests.analysis.by_hand import as_searched
 from tests.views.own_similarity import shows_own_similarity, words_of
 from unweave.analysis.exciting import exciting_images
 from unweave.analysis.stability import stability
+from unweave.data.labelled import labelled
 from unweave.errors import DamagedImageError, PathsError, SettingError
 from unweave.network.sites import find_sites
 from unweave.paths import Paths
@@ -92,6 +95,18 @@ def test_the_flow_and_every_figure_of_similarity_have_a_class_s_similarity_to_it
         assert any(words.startswith(begun) for words in of_similarity), begun
     for words, figure in of_similarity.items():
         assert shows_own_similarity(figure, stable), words
+
+
+def test_a_report_on_the_search_s_own_images_says_so_before_its_answers(plain, noise, tmp_path, undrawn):
+    paths = some_paths(plain)
+    searched = as_searched(paths, labelled(noise), np.arange(len(noise)))
+    text = report(searched, plain, noise, file=tmp_path / "r.html", show_progress=False).read_text()
+    assert text.index(f"All {len(noise)} images that were measured on are images that the search saw") < text.index(
+        "answer its class?"
+    )
+    unseen = report(paths, plain, noise, file=tmp_path / "u.html", show_progress=False).read_text()
+    assert "the search saw" not in unseen
+    assert "validation images" not in unseen
 
 
 def test_without_other_seeds_that_is_said(plain, noise, tmp_path, undrawn):

@@ -36,16 +36,15 @@ def runs():
 
 
 def excited():
-    """Two channels of one row, and one of another."""
+    """Two channels of a row."""
     columns = {
-        "row": (NAMES[4], NAMES[4], NAMES[4], NAMES[0]),
-        "site": ("a/relu:0",) * 4,
-        "channel": (3, 3, 1, 0),
-        "score": (0.5, 0.5, -0.2, 9.0),
-        "kept": (True, True, False, True),
-        "position": (7, 2, 7, 2),
-        "label": (NAMES[4], NAMES[2], NAMES[4], NAMES[0]),
-        "activation": (0.25, 0.125, 0.0, 1.0),
+        "site": ("a/relu:0",) * 3,
+        "channel": (3, 3, 1),
+        "score": (0.5, 0.5, -0.2),
+        "kept": (True, True, False),
+        "position": (7, 2, 7),
+        "label": (NAMES[4], NAMES[2], NAMES[4]),
+        "activation": (0.25, 0.125, 0.0),
     }
     return Table("", columns, {})
 

@@ -50,10 +50,11 @@ def cluster(
     The preprint does not say which linkage it takes. Source: preprint section 5.4, Fig. 7.
 
     Agreement with `groups`: the adjusted Rand index (Hubert and Arabie, 1985; 1: the same, 0: as by chance)
-    of the groups and the tree, cut into as many clusters as there are groups; and the cophenetic correlation, Pearson's
-    over pairs of rows, of the height at which the tree joins two rows with their distance in the hierarchy: 0 within
-    a group and 1 between groups, or `distances`. Also how well the tree fits its own distances (cophenetic correlation,
-    Sokal and Rohlf, 1962). Rows in no group take no part in the comparison.
+    of the groups and the tree of the rows that are in a group, cut into as many clusters as there are groups; and the
+    cophenetic correlation, Pearson's over pairs of these rows, of the height at which that tree joins two rows with 0
+    within a group and 1 between groups. Rows in no group take no part: in the tree of all rows one of them may be a
+    cluster of its own. With `distances`: the cophenetic correlation of the tree of all rows with these. Also how well
+    that tree fits its own distances (cophenetic correlation, Sokal and Rohlf, 1962).
 
     Parameters
     ----------
@@ -97,8 +98,7 @@ def cluster(
     tree = average(condensed)
     order = leaves_list(tree)
     members = fcluster(tree, cut, criterion="maxclust")
-    heights = cophenet(tree)
-    agreement = _agreement(condensed, heights, members, group_of, _checked(distances, rows), cut)
+    agreement = _agreement(condensed, cophenet(tree), group_of, _checked(distances, rows), cut)
     leaves = Table(
         title=f"{rows} rows clustered by the similarity of their channels, cut into {len(set(members.tolist()))}",
         columns={
@@ -166,25 +166,15 @@ def _checked(distances: np.ndarray | None, rows: int) -> np.ndarray | None:
 def _agreement(
     own: np.ndarray,
     heights: np.ndarray,
-    members: np.ndarray,
     group_of: np.ndarray,
     distances: np.ndarray | None,
     cut: int,
 ) -> Table:
     found = {"tree and its own distances, cophenetic correlation": _correlation(heights, own)}
-    first, second = np.triu_indices(len(group_of), 1)
     if (group_of >= 0).any():
-        from sklearn.metrics import adjusted_rand_score
-
-        grouped = group_of >= 0
-        found["groups and clusters, adjusted Rand index"] = float(
-            adjusted_rand_score(group_of[grouped], members[grouped])
-        )
-        both = grouped[first] & grouped[second]
-        apart = (group_of[first] != group_of[second])[both].astype(float)
-        found["groups and tree, cophenetic correlation"] = _correlation(heights[both], apart)
+        found |= _agreement_with_groups(own, group_of, cut)
     if distances is not None:
-        pairs = distances[first, second]
+        pairs = distances[np.triu_indices(len(group_of), 1)]
         known = ~np.isnan(pairs)
         found["hierarchy and tree, cophenetic correlation"] = _correlation(heights[known], pairs[known])
         found["hierarchy and similarity, correlation"] = _correlation(own[known], pairs[known])
@@ -193,6 +183,22 @@ def _agreement(
         columns={"measure": tuple(found), "value": tuple(found.values())},
         meanings={"value": "1: the same; 0: as by chance (Rand index), or uncorrelated"},
     )
+
+
+def _agreement_with_groups(own: np.ndarray, group_of: np.ndarray, cut: int) -> dict[str, float]:
+    """Of the rows that are in a group, with the tree of these rows alone."""
+    from scipy.cluster.hierarchy import average, cophenet, fcluster
+    from sklearn.metrics import adjusted_rand_score
+
+    first, second = np.triu_indices(len(group_of), 1)
+    groups, both = group_of[group_of >= 0], (group_of[first] >= 0) & (group_of[second] >= 0)
+    tree = average(own[both])
+    members = fcluster(tree, cut, criterion="maxclust")
+    apart = (group_of[first] != group_of[second])[both].astype(float)
+    return {
+        "groups and clusters, adjusted Rand index": float(adjusted_rand_score(groups, members)),
+        "groups and tree, cophenetic correlation": _correlation(cophenet(tree), apart),
+    }
 
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> float:

@@ -81,12 +81,14 @@ class Questions:
 class Answers:
     """`own` and `false_accepts` `[1 + variants, rows]`: the share of its own images, and of others', that a row calls
     its own, first by the whole network, then through each variant; NaN without images. `counts` `[2, rows]`: of how
-    many images, own and others'. `read`: which images."""
+    many images, own and others'. `read`: which images. `called` `[rows, images]`: what a row calls its own through the
+    first variant, of what it was asked about."""
 
     own: np.ndarray
     false_accepts: np.ndarray
     counts: np.ndarray
     read: np.ndarray
+    called: np.ndarray
 
     @property
     def balanced(self) -> np.ndarray:
@@ -112,7 +114,7 @@ def answers(
     """What every row calls its own, by the whole network and through each of `variants`."""
     rows = questions.rows
     counts, hits = np.zeros((2, len(rows)), np.int64), np.zeros((2, 1 + len(variants), len(rows)), np.int64)
-    everything, seen = questions.images, []
+    everything, seen, through = questions.images, [], np.zeros(questions.asked.shape, dtype=bool)
     fills = _Fills.of(predictor, images, everything, {v.filling for v in variants}, seed)
     same = _first_alike(variants)
     distinct = sorted(set(same) - {_WHOLE})
@@ -132,6 +134,7 @@ def answers(
                     scores = predictor.run(part, fills.tap(variants[number], which, records, use))
                     called[number] = _called(rows, which, scores)
                 calls = np.stack([called[number] for number in (_WHOLE, *same)])
+                through[which, chosen[use]] = calls[1]
                 for kind in (0, 1):
                     mine = kinds == kind + 1
                     np.add.at(counts[kind], which[mine], 1)
@@ -139,7 +142,7 @@ def answers(
                 advance(len(distinct) * len(use))
     with np.errstate(invalid="ignore"):
         own, others = hits / counts[:, None].astype(float)
-    return Answers(own, others, counts, np.concatenate([np.empty(0, np.int64), *seen]))
+    return Answers(own, others, counts, np.concatenate([np.empty(0, np.int64), *seen]), through)
 
 
 def _first_alike(variants: Sequence[Variant]) -> list[int]:

@@ -13,11 +13,16 @@ from unweave.paths import Paths
 
 def origin(paths: Paths, data: LabelledImages, positions: np.ndarray) -> str:
     """`"1000 images"`, with a warning where the search saw them, or some of them."""
-    seen = int(np.isin(positions, _searched(paths, data)).sum())
-    if seen == 0:
+    count = seen(paths, data, positions)
+    if count == 0:
         return f"{len(positions)} images"
-    some = "" if seen == len(positions) else f", {seen} of them images"
+    some = "" if count == len(positions) else f", {count} of them images"
     return f"{len(positions)} images{some} THAT THE SEARCH SAW"
+
+
+def seen(paths: Paths, data: LabelledImages, positions: np.ndarray) -> int:
+    """How many of the images at `positions` the search saw, where that can be known: `data` is what it was given."""
+    return int(np.isin(positions, _searched(paths, data)).sum())
 
 
 def _searched(paths: Paths, data: LabelledImages) -> np.ndarray:

@@ -8,7 +8,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from unweave.analysis.class_rows import Wording, class_rows, without_images
-from unweave.analysis.judging import Questions, Variant, answers, worst
+from unweave.analysis.intervals import reach_of_mean
+from unweave.analysis.judging import Answers, Questions, Variant, answers, worst
 from unweave.analysis.origin import origin
 from unweave.analysis.predictions import Predictor, left_out
 from unweave.data.labelled import Data, LabelledImages, labelled
@@ -59,7 +60,9 @@ def specificity(
         One row per row of the paths: `class` (-1 for a group), `name`, `own`, `false_accepts`, `balanced`, the same for
         `original_*` (the whole network) and `random_*` (mean over the controls), `random_balanced_highest` (of the
         controls), `own_images` and `other_images` (counts). Shares of the images that can be read; NaN where there are
-        none. The summary has the shares' means over rows with images of their own, and `worst_balanced` (`original_*`,
+        none. Where rows were told apart from some classes, also `against`, the names of these (empty: all others). The
+        summary has the shares' means over rows with images of their own; `own_reach` and `false_accepts_reach`, half of
+        these means' 95 % intervals over images (`unweave.analysis.intervals`); and `worst_balanced` (`original_*`,
         `random_*`), that of the row with the lowest, which `worst` names.
 
     Raises
@@ -95,6 +98,8 @@ def specificity(
         columns["random_balanced_highest"] = tuple(found.balanced[2:].max(0).tolist())
     shares = [name for name in columns if name not in ("class", "name")]
     columns["own_images"], columns["other_images"] = map(tuple, found.counts.tolist())
+    if any(row.against for row in rows):
+        columns["against"] = _opponents(paths)
     damaged = left_out(images, len(questions.images), len(found.read))
     return Table(
         title=f"Own {words.row} and {words.others}, {origin(paths, images, found.read)}{damaged}"
@@ -110,12 +115,31 @@ def specificity(
             "random_balanced_highest": "of these masks",
             "own_images": f"of the {words.row} that it was asked about",
             "other_images": f"of {words.others}",
+            "against": "the classes that the row was told apart from, and is asked about; empty: all others",
         },
         summary={
             **{name: found.mean(columns[name]) for name in shares},
+            **_reaches(found, questions, images),
             **_worst_of(columns, paths.rows.names),
         },
     )
+
+
+def _opponents(paths: Paths) -> tuple[str, ...]:
+    """The names of each row's opponents; a class without a row of its own has its index."""
+    members, names = paths.rows.members, paths.rows.names
+    known = {own[0]: name for own, name in zip(members, names, strict=True) if len(own) == 1}
+    return tuple(", ".join(known.get(c, str(c)) for c in against) for against in paths.rows.against)
+
+
+def _reaches(found: Answers, questions: Questions, images: LabelledImages) -> dict[str, float]:
+    """Of the means of `own` and `false_accepts` over the rows with images of their own."""
+    rows, read = found.counts[0] > 0, found.read
+    called, asked, labels = found.called[rows][:, read], questions.asked[rows][:, read], images.labels[read]
+    return {
+        "own_reach": reach_of_mean(called, asked == 1, labels),
+        "false_accepts_reach": reach_of_mean(called, asked == 2, labels),
+    }
 
 
 def _worst_of(columns: dict[str, tuple[object, ...]], names: tuple[str, ...]) -> dict[str, float | str]:

@@ -47,6 +47,7 @@ def bench(
     from unweave.errors import SettingError
     from unweave.pipeline.planted_bench import planted_bench
     from unweave.planted.architecture import KINDS
+    from unweave.runs.folder import RunFolder
     from unweave.views.planted_plots import plot_planted
     from unweave.views.style import save_figure
 
@@ -55,7 +56,7 @@ def bench(
     if unknown := [one for one in kind or () if one not in KINDS]:
         raise SettingError(f"no kind {unknown[0]!r} of planted network; there are {', '.join(KINDS)}")
     kinds = [one for one in KINDS if not kind or one in kind]
-    out.mkdir(parents=True, exist_ok=True)
+    RunFolder(out).check_writable()
     found = planted_bench(
         kinds,
         classes,
@@ -65,6 +66,7 @@ def bench(
         say=None if json else print_line,
         show_progress=None if json else False,  # lines and a bar would overwrite each other
     )
+    out.mkdir(parents=True, exist_ok=True)
     files = [*found.table.save(out / "planted"), *found.runs.save(out / "planted_runs")]
     files += found.refused.save(out / "planted_refused")
     files += save_figure(plot_planted(found.runs), out / "planted")

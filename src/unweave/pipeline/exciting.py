@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from unweave.analysis.exciting import exciting_images
 from unweave.errors import PathsError, SettingError
@@ -71,13 +72,15 @@ def measure_exciting(subject: Subject, folder: RunFolder) -> Measured:
         device=subject.device,
         show_progress=subject.show_progress,
     )
-    table = _table(paths, excited, found, [images.name_of(label) for label in found["label"]])
+    names = [images.name_of(label) for label in found["label"]]
+    table = _table(paths, excited, found, names)
     files = table.save(folder.table("exciting"))
     if len(paths.sites.image_shape) == 3:
         shown = list(dict.fromkeys(found["position"]))
         pictures = dict(zip(shown, images.images(shown), strict=True))
         for row in excited.rows:
-            figure = plot_exciting(table, paths.rows.names[row], pictures)
+            own = _table(paths, replace(excited, rows=(row,)), found, names)  # rows may have the same name
+            figure = plot_exciting(own, paths.rows.names[row], pictures)
             files += save_figure(figure, folder.figure(f"exciting_{row}"))
     return Measured("exciting", {"exciting": table}, files)
 
@@ -94,20 +97,22 @@ def _table(paths: Paths, excited: Excited, found: Table, names: Sequence[str]) -
     images: dict[tuple[str, int], list[int]] = {}
     for place, channel in enumerate(zip(found["site"], found["channel"], strict=True)):
         images.setdefault(channel, []).append(place)
+    rows = paths.rows
     lines = [
-        (paths.rows.names[row], site, channel, score, bool(paths.masks[site][row, channel]), place)
+        (rows.classes[row], rows.names[row], site, channel, score, bool(paths.masks[site][row, channel]), place)
         for row, site, channel, score in _ranked(paths, excited)
         for place in images[site, channel]
     ]
-    rows, sites, channels, scores, kept, places = zip(*lines, strict=True)
+    classes, called, sites, channels, scores, kept, places = zip(*lines, strict=True)
     of_images = {name: tuple(found[name][place] for place in places) for name in ("rank", "position", "activation")}
     return Table(
         found.title,
         {
-            **{"row": rows, "site": sites, "channel": channels, "score": scores, "kept": kept},
+            **{"class": classes, "row": called, "site": sites, "channel": channels, "score": scores, "kept": kept},
             **{"label": tuple(names[place] for place in places), **of_images},
         },
         {
+            "class": "index; -1 for a group of several classes",
             "score": "of the channel for the row",
             "kept": "whether its mask has the channel",
             "label": "the image's class",

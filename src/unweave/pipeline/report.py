@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from unweave.analysis.class_rows import class_rows
 from unweave.analysis.exciting import exciting_images
 from unweave.analysis.misjudgements import Misjudgements, misjudgements
+from unweave.analysis.origin import seen
 from unweave.analysis.specificity import specificity
 from unweave.analysis.stability import stability
 from unweave.data.labelled import Data, LabelledImages, labelled
@@ -157,6 +158,19 @@ def gather(paths: Paths, measuring: Measuring, against: Sequence[Paths]) -> Any:
         sections=sections_of(paths, measuring, found, stable, wrong),
         misjudged=_misjudged(wrong, images),
         numbers=numbers_of(paths),
+        warning=_seen(paths, images),
+    )
+
+
+def _seen(paths: Paths, images: LabelledImages) -> str:
+    """A warning where the search saw the images that the report measures on."""
+    count = seen(paths, images, np.arange(len(images)))
+    if not count:
+        return ""
+    which = "All" if count == len(images) else f"{count} of the"
+    return (
+        f"{which} {len(images)} images that were measured on are images that the search saw: the answers say how well "
+        "the masks fit these, not what holds for new images. Give others (--data)."
     )
 
 
@@ -250,7 +264,7 @@ def _said(value: object) -> str:
 
 
 def _class_table(found: Table) -> tuple[list[str], list[list[str]]]:
-    heads = {"name": "class", "own": "own", "false_accepts": "false", "balanced": "balanced"}
+    heads = {"name": "class", "against": "against", "own": "own", "false_accepts": "false", "balanced": "balanced"}
     for prefix, words in (("original", "whole"), ("random", "random")):
         heads |= {
             f"{prefix}_own": f"{words}: own",

@@ -92,7 +92,7 @@ class Subject:
     @cached_property
     def stability(self) -> Stability | None:
         """Against the runs of other seeds, if there are any."""
-        return stability([self.paths, *self.against], seed=self.seed) if self.against else None
+        return stability([self.paths, *self.against]) if self.against else None
 
     @property
     def own_similarity(self) -> float | None:

@@ -16,14 +16,13 @@ from unweave.views.style import short
 def plot_exciting(table: Table, row: str, pictures: Mapping[int, Tensor]) -> Figure:
     """The images that excite each of one row's channels most: a line a channel, the strongest image first.
 
-    `table`: columns `row`, `site`, `channel`, `score`, `kept`, `position`, `label`, `activation`, the strongest image
-    of a channel first; `pictures`: by position, `[channels, height, width]` on any scale.
+    `table`: of that row alone, columns `site`, `channel`, `score`, `kept`, `position`, `label`, `activation`, the
+    strongest image of a channel first; `pictures`: by position, `[channels, height, width]` on any scale.
     """
     lines: dict[tuple[str, int, float, bool], list[tuple[int, str, float]]] = {}
-    columns = (table[name] for name in ("row", "site", "channel", "score", "kept", "position", "label", "activation"))
-    for own, site, channel, score, kept, position, label, activation in zip(*columns, strict=True):
-        if own == row:
-            lines.setdefault((site, channel, score, kept), []).append((position, label, activation))
+    columns = (table[name] for name in ("site", "channel", "score", "kept", "position", "label", "activation"))
+    for site, channel, score, kept, position, label, activation in zip(*columns, strict=True):
+        lines.setdefault((site, channel, score, kept), []).append((position, label, activation))
     wide = max(map(len, lines.values()))
     figure = Figure(figsize=(1.2 * wide + 2.4, 1.42 * len(lines) + 1.5), layout="constrained")
     axes = figure.subplots(len(lines), wide, squeeze=False)

@@ -9,23 +9,26 @@ from unweave.tables import Table
 from unweave.views.report.verdicts import verdicts
 
 
-def specificity(own=(0.9, 0.9), false=(0.1, 0.1), random=(0.5, 0.5), whole=0.9, best=None):
-    """Two classes of 96 images; the whole network recognises 90 % and falsely accepts 10 %."""
+def specificity(own=(0.9, 0.9), false=(0.1, 0.1), random=(0.5, 0.5), whole=0.9, best=None, false_of_whole=0.1):
+    """Classes of 96 images; the whole network recognises 90 % and falsely accepts 10 %."""
     balanced = tuple((o + 1 - f) / 2 for o, f in zip(own, false, strict=True))
     columns = {
-        "name": ("cat", "dog"),
+        "name": ("cat", "dog", "owl")[: len(own)],
         "own": own,
         "false_accepts": false,
         "balanced": balanced,
-        "original_own": (whole, whole),
-        "original_false_accepts": (0.1, 0.1),
+        "original_own": (whole,) * len(own),
+        "original_false_accepts": (false_of_whole,) * len(own),
         "random_balanced": random,
         "random_balanced_highest": random if best is None else best,
         "own_images": tuple(0 if math.isnan(value) else 96 for value in own),
         "other_images": tuple(0 if math.isnan(value) else 96 for value in false),
     }
-    summary = {name: sum(values) / 2 for name, values in columns.items() if name != "name"}
-    return Table("", columns, {}, summary)
+    summary = {name: sum(values) / len(values) for name, values in columns.items() if name != "name"}
+    return Table("", columns, {}, {**summary, "own_reach": 0.04, "false_accepts_reach": 0.2})
+
+
+THREE = specificity((0.9,) * 3, (0.1,) * 3, (0.5,) * 3)
 
 
 def stable(told, own=0.88, chance=0.5):
@@ -75,6 +78,31 @@ def test_false_accepts_are_compared_with_the_whole_network(false, answer):
     assert answers(specificity(false=(false, false)))[1] == answer
 
 
+@pytest.mark.parametrize(("false", "answer"), [(1.0, "no"), (0.91, "no"), (0.6, "partly"), (0.5, "yes")])
+def test_no_worse_than_a_network_that_accepts_nearly_everything_is_no_refusal(false, answer):
+    assert answers(specificity(false=(false, false), false_of_whole=1.0))[1] == answer
+
+
+def test_one_class_that_calls_more_than_half_of_the_others_its_own_makes_a_yes_partly():
+    line = verdicts(specificity(false=(0.0, 0.6), false_of_whole=0.6), 0.5, None)[1]
+    assert line.answer == "partly"
+    assert line.reason.endswith(" 1 of 2 call more than half of them theirs.")
+
+
+@pytest.mark.parametrize(
+    ("against", "said"),
+    [
+        (("dog", "cat"), "10.0 % of their opponents' (no other class was asked about;"),
+        (("dog", ""), "10.0 % of the other classes', or of some rows their opponents' ("),
+        (("", ""), "10.0 % of the other classes' images"),
+    ],
+)
+def test_whose_images_are_refused_is_said(against, said):
+    table = specificity()
+    table = Table("", {**table.columns, "against": against}, {}, table.summary)
+    assert said in verdicts(table, 0.5, None)[1].reason
+
+
 @pytest.mark.parametrize(("random", "answer"), [((0.5, 0.5), "yes"), ((0.5, 0.95), "partly"), ((0.95, 0.95), "no")])
 def test_masks_beat_random_ones_class_by_class(random, answer):
     assert answers(specificity(random=random))[2] == answer
@@ -87,15 +115,14 @@ def test_masks_must_beat_the_best_of_the_random_ones():
 
 
 def test_means_have_their_interval():
-    # (0.9 * 96 + 2) / 100 = 0.884; 1.96 * sqrt(2 * 0.884 * 0.116 / 100) / 2 = 0.0444
     first, second = (line.reason for line in verdicts(specificity(), 0.5, None)[:2])
-    assert "90.0 % of their class's images (85.6 to 94.4 with 95 % confidence)" in first
-    assert "10.0 % of the other classes' images theirs (5.6 to 14.4 with 95 % confidence)" in second
+    assert "90.0 % of their class's images (86.0 to 94.0 with 95 % confidence)" in first
+    assert "10.0 % of the other classes' images theirs (0.0 to 30.0 with 95 % confidence)" in second
 
 
 @pytest.mark.parametrize(("told", "answer"), [((True, True), "yes"), ((True, False), "partly"), ((False, False), "no")])
 def test_seeds_are_compared_site_by_site(told, answer):
-    assert answers(specificity(), stability=stable(told))[3] == answer
+    assert answers(THREE, stability=stable(told))[3] == answer
 
 
 @pytest.mark.parametrize(
@@ -103,13 +130,13 @@ def test_seeds_are_compared_site_by_site(told, answer):
     [(0.76, 0.5, "yes"), (0.74, 0.5, "no"), (0.56, 0.1, "yes"), (0.4, 0.1, "no"), ((0.9, 0.4), 0.5, "partly")],
 )
 def test_a_class_that_is_told_apart_but_keeps_little_from_seed_to_seed_does_not_stay_the_same(own, chance, answer):
-    line = verdicts(specificity(), 0.5, stable((True, True), own, chance))[3]
+    line = verdicts(THREE, 0.5, stable((True, True), own, chance))[3]
     assert line.answer == answer
     assert f"midway from random masks to the same mask (on average {(1 + chance) / 2:.2f})" in line.reason
 
 
 def test_both_must_hold_at_the_same_site():
-    line = verdicts(specificity(), 0.5, stable((True, False), (0.4, 0.9)))[3]
+    line = verdicts(THREE, 0.5, stable((True, False), (0.4, 0.9)))[3]
     assert line.answer == "no"
     assert "At 1 of 2 sites" in line.reason
     assert "at 1 a class is at least midway" in line.reason
@@ -117,9 +144,17 @@ def test_both_must_hold_at_the_same_site():
 
 
 def test_without_other_seeds_the_fourth_line_says_what_to_type():
-    line = verdicts(specificity(), 0.5, None)[3]
+    line = verdicts(THREE, 0.5, None)[3]
     assert line.answer == "not measured"
     assert "--against" in line.reason
+
+
+@pytest.mark.parametrize("found", [None, stable((False,))])
+def test_of_fewer_than_three_classes_it_cannot_be_told_whether_they_stay_the_same(found):
+    line = verdicts(specificity(), 0.5, found)[3]
+    assert line.answer == "not measured"
+    assert "cannot be told of fewer than three" in line.reason
+    assert ("to itself under another seed 0.88, to other classes 0.83" in line.reason) == (found is not None)
 
 
 def test_the_worst_class_is_named():
@@ -130,6 +165,14 @@ def test_the_worst_class_is_named():
 
 def test_masks_that_keep_nearly_everything_are_said_to_be_hardly_a_part():
     assert "hardly a part" in verdicts(specificity(), 0.97, None)[2].reason
+
+
+def test_classes_without_images_are_not_counted():
+    line = verdicts(specificity(own=(0.2, math.nan)), 0.5, None)[0]
+    assert line.reason.endswith(
+        "1 of 1 are more than 10 points worse than the whole network. 1 of 1 answer fewer than half of their class's "
+        "images."
+    )
 
 
 def test_classes_without_images_decide_nothing():

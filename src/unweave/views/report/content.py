@@ -45,7 +45,8 @@ class Misjudged:
 class Content:
     """Everything on the page. `done`: what was done, as (name, value); `classes`: head and rows of the table of
     classes; `flow`: what `flow_data` made; `pictured`: which channels of it have images; `numbers`: what
-    rows are called in figures if no font has the letters of their names."""
+    rows are called in figures if no font has the letters of their names; `warning`: what the reader must know before
+    the verdicts."""
 
     title: str
     verdicts: Sequence[Verdict]
@@ -56,3 +57,4 @@ class Content:
     sections: Sequence[Section]
     misjudged: Sequence[Misjudged]
     numbers: Mapping[str, str] = field(default_factory=dict)
+    warning: str = ""

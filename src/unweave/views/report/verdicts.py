@@ -17,7 +17,8 @@ _CLOSE, _FAR = 0.01, 0.10
 """Within a point of what is compared with counts as equal; farther than ten points counts as not."""
 _HALF, _HARDLY = 0.5, 0.1
 """Who recognises fewer than half of its class's images answers it partly at most; fewer than a tenth, not, however
-little the whole network recognises. One class of which fewer than half are recognised makes a yes partly."""
+little the whole network recognises. One class of which fewer than half are recognised makes a yes partly. In the same
+way who calls more than half of the others' images its own refuses them partly at most; more than nine tenths, not."""
 
 
 @dataclass(frozen=True)
@@ -39,19 +40,20 @@ def verdicts(specificity: Table, kept: float, stability: Stability | None) -> li
         _answers(specificity),
         _refuses(specificity),
         _beats_random(specificity, kept),
-        _stays(stability),
+        _stays(stability, len(specificity)),
     ]
 
 
 def _answers(table: Table) -> Verdict:
     own, whole = table.summary["own"], table.summary["original_own"]
+    table = _with_own_images(table)
     worst = _worst(table, "own", lowest=True)
     of_all = _at_most(_number(own), _compared(_number(own) - _number(whole)))
     ahead = [here - there for here, there in zip(table["own"], table["original_own"], strict=True)]
     return Verdict(
         "Does each sub-architecture answer its class?",
         "partly" if of_all == "yes" and _below_half(table) else _of_each(of_all, ahead),
-        f"On average they recognise {_percent(own)} of their class's images{_reach(table, 'own', 'own_images')}, the "
+        f"On average they recognise {_percent(own)} of their class's images{_reach(table, 'own')}, the "
         f"whole network {_percent(whole)}{worst}. {_counted(ahead)}{_counted_below_half(table)}",
     )
 
@@ -70,13 +72,33 @@ def _refuses(table: Table) -> Verdict:
     table = _with_own_images(table)
     worst = _worst(table, "false_accepts", lowest=False)
     ahead = [there - here for here, there in zip(table["false_accepts"], table["original_false_accepts"], strict=True)]
+    of_all = _at_most(1 - _number(wrong), _compared(_number(whole) - _number(wrong)))
     return Verdict(
         "Does it refuse the others?",
-        _of_each(_compared(_number(whole) - _number(wrong)), ahead),
-        f"On average they also call {_percent(wrong)} of the other classes' images theirs"
-        f"{_reach(table, 'false_accepts', 'other_images')}, the whole network {_percent(whole)}{worst}. "
-        f"{_counted(ahead)}",
+        "partly" if of_all == "yes" and _above_half(table) else _of_each(of_all, ahead),
+        f"On average they also call {_percent(wrong)} of {_others(table)} images theirs"
+        f"{_reach(table, 'false_accepts')}, the whole network {_percent(whole)}{worst}. {_counted(ahead)}"
+        f"{_counted_above_half(table)}",
     )
+
+
+def _above_half(table: Table) -> int:
+    return sum(wrong > 1 - _HALF for wrong in table["false_accepts"])
+
+
+def _counted_above_half(table: Table) -> str:
+    many = _above_half(table)
+    return f" {many} of {len(table)} call more than half of them theirs." if many else ""
+
+
+def _others(table: Table) -> str:
+    """Whose images the rows were asked about beside their own."""
+    opposed = [bool(against) for against in table.columns.get("against", ())]
+    if not any(opposed):
+        return "the other classes'"
+    if all(opposed):
+        return "their opponents' (no other class was asked about; the table of classes names them)"
+    return "the other classes', or of some rows their opponents' (the table of classes names them)"
 
 
 def _with_own_images(table: Table) -> Table:
@@ -112,8 +134,16 @@ def _beats_random(table: Table, kept: float) -> Verdict:
     )
 
 
-def _stays(stability: Stability | None) -> Verdict:
+def _stays(stability: Stability | None, rows: int) -> Verdict:
     question = "Does it stay the same across seeds?"
+    if rows < 3:
+        found = _similarities(stability.per_site) if stability is not None else ""
+        return Verdict(
+            question,
+            "not measured",
+            f"{found}Whether classes differ more from each other than from themselves cannot be told of fewer than "
+            "three. Search more of them, with each seed.",
+        )
     if stability is None:
         return Verdict(
             question,
@@ -121,7 +151,7 @@ def _stays(stability: Stability | None) -> Verdict:
             "Search once more with another --seed and give that run with --against: without it, nobody knows whether "
             "two classes differ more than one class from itself.",
         )
-    table, summary = stability.per_site, stability.per_site.summary
+    table = stability.per_site
     told = list(map(bool, table["told_apart"]))
     levels = [midway(chance) for chance in table["expected_by_chance"]]
     alike = [own >= level for own, level in zip(table["self_similarity"], levels, strict=True)]
@@ -130,12 +160,18 @@ def _stays(stability: Stability | None) -> Verdict:
     return Verdict(
         question,
         answer,
-        f"Similarity of a class to itself under another seed {_number(summary['self_similarity']):.2f}, to other "
-        f"classes {_number(summary['other_similarity']):.2f}, of random masks of its sizes to each other "
-        f"{_number(summary['expected_by_chance']):.2f}, means over sites. At {sum(told)} of {len(told)} sites classes "
-        f"differ clearly more from each other than from themselves; at {sum(alike)} a class is at least midway from "
-        f"random masks to the same mask (on average {np.mean(levels):.2f}); both hold at {count}, and a yes needs both "
-        "at every site.",
+        f"{_similarities(table)}At {sum(told)} of {len(told)} sites classes differ clearly more from each other than "
+        f"from themselves; at {sum(alike)} a class is at least midway from random masks to the same mask (on average "
+        f"{np.mean(levels):.2f}); both hold at {count}, and a yes needs both at every site.",
+    )
+
+
+def _similarities(table: Table) -> str:
+    names = ("self_similarity", "other_similarity", "expected_by_chance")
+    own, other, chance = (_number(table.summary[name]) for name in names)
+    return (
+        f"Similarity of a class to itself under another seed {own:.2f}, to other classes {other:.2f}, of random masks "
+        f"of its sizes to each other {chance:.2f}, means over sites. "
     )
 
 
@@ -169,16 +205,11 @@ def _at_most(own: float, answer: Answer) -> Answer:
     return "partly" if own < _HALF and answer == "yes" else answer
 
 
-def _reach(table: Table, column: str, counted: str) -> str:
-    """The 95 % interval of a mean over rows, images being the sample: each row's share by Agresti and Coull, normal."""
-    shares, counts = np.asarray(table[column], float), np.asarray(table[counted], float)
-    known = counts > 0
-    if not known.any():
+def _reach(table: Table, column: str) -> str:
+    """The 95 % interval of a mean over rows, images being the sample."""
+    middle, reach = _number(table.summary[column]), _number(table.summary[f"{column}_reach"])
+    if math.isnan(reach):
         return ""
-    tries = counts[known] + 4
-    likely = (shares[known] * counts[known] + 2) / tries
-    reach = 1.96 * math.sqrt(float((likely * (1 - likely) / tries).sum())) / int(known.sum())
-    middle = float(shares[known].mean())
     return f" ({100 * max(0.0, middle - reach):.1f} to {100 * min(1.0, middle + reach):.1f} with 95 % confidence)"
 
 
