@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from unweave.data.labelled import labelled
+from unweave.network.fingerprint import fingerprint
 from unweave.network.sites import find_sites
 from unweave.paths import Paths, Rows
 from unweave.pipeline.exciting import measure_exciting
@@ -30,7 +31,7 @@ def test_rows_of_the_same_name_have_a_figure_each_of_their_own_channels(plain, n
     scores = {site.name: torch.zeros(2, site.channels) for site in sites}
     scores[last.name][0, 1] = scores[last.name][1, 2] = 1.0
     masks = {name: table > 0 for name, table in scores.items()}
-    paths = Paths(masks, Rows.of_classes([1, 2], ["crane", "crane"]), sites, {}, scores)
+    paths = Paths(masks, Rows.of_classes([1, 2], ["crane", "crane"]), sites, {"network": fingerprint(plain)}, scores)
     subject = Subject(paths, plain, labelled(noise), show_progress=False, excited=Excited((0, 1), (last.name,), 1))
     table = measure_exciting(subject, RunFolder(tmp_path)).tables["exciting"]
     assert figures == [({1}, "crane", {1}), ({2}, "crane", {2})]
