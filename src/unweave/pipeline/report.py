@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -14,7 +15,6 @@ from unweave.analysis.class_rows import class_rows
 from unweave.analysis.exciting import exciting_images
 from unweave.analysis.misjudgements import Misjudgements, misjudgements
 from unweave.analysis.specificity import specificity
-from unweave.analysis.stability import stability
 from unweave.data.labelled import Data, LabelledImages, labelled
 from unweave.errors import SettingError
 from unweave.files import write_text
@@ -23,14 +23,18 @@ from unweave.network.shared_copy import unwrapped
 from unweave.paths import Paths
 from unweave.pipeline.groups import Groups
 from unweave.pipeline.report_channels import channels_with_images, in_words
-from unweave.pipeline.report_sections import IMAGES_SEARCHED, Measuring, sections_of, single_classes
+from unweave.pipeline.report_sections import IMAGES_SEARCHED, Measuring, Shared, sections_of, shared_by, single_classes
 from unweave.pipeline.subject import others_asked, remembering
 from unweave.places import place
 from unweave.runs.folder import RunFolder
 from unweave.tables import Table
 from unweave.whole_numbers import whole_number
 
+if TYPE_CHECKING:
+    from unweave.views.report.verdicts import Verdict
+
 _MISJUDGED = 24
+_ONE_CLASS = "It compares a class with others under other seeds, and these paths are of one class: search more classes."
 
 
 def report(
@@ -69,7 +73,7 @@ def report(
     against
         Paths of the same classes, found with other seeds.
     mosaics
-        For the hit rate; at least four classes need images, else it is left out, and 0 leaves it out.
+        For the hit rate; 0 leaves it out. The page says why where they cannot be made or read.
     others
         At most so many images of other classes that each row is asked about; default: all, or as many as make two
         million questions of all rows. The controls take at most 100, of at most 100 rows.
@@ -85,10 +89,10 @@ def report(
     Raises
     ------
     PathsError
-        If rows are inputs.
+        If rows are inputs, or runs of other seeds do not fit (as `stability`).
     SettingError
         If network or data are missing, `mosaics` or `seed` is negative, `others` below 1, or `data_names` are
-        of something else.
+        of something else, or `groups` or `distances` do not fit the rows.
     MismatchError, DataError
         As `accuracy`.
     """
@@ -135,29 +139,34 @@ def gather(paths: Paths, measuring: Measuring, against: Sequence[Paths]) -> Any:
     from unweave.views.lettering import numbers_of
     from unweave.views.report.content import Content
     from unweave.views.report.flow import flow_data
-    from unweave.views.report.verdicts import verdicts
 
     network, images, seed, options = measuring.network, measuring.images, measuring.seed, measuring.options
     called = str(paths.manifest.get("model") or type(unwrapped(network)).__name__)
-    stable = stability([paths, *against]) if against else None
+    shared = shared_by(paths, measuring, against)  # first: it refuses groups and runs that do not fit in no time
     found = specificity(network, paths, images, others=measuring.others, seed=seed, **options)
-    shares = paths.kept().mean(0)
-    sizes = np.array([site.channels for site in paths.sites])
     chosen = channels_with_images(paths)
     excited = exciting_images(network, paths, images, chosen, limit=IMAGES_SEARCHED, **options)
     wrong = misjudgements(network, paths, images, seed=seed, **options) if single_classes(paths) else None
     pictures = _addresses(images, list(dict.fromkeys(excited["position"])))
     return Content(
         title=f"Sub-architectures of {called}",
-        verdicts=verdicts(found, float((shares * sizes).sum() / sizes.sum()), stable),
+        verdicts=_verdicts(paths, found, shared),
         done=[("network", called), *_done(paths, found, measuring, against)],
-        flow=flow_data(paths, excited, pictures, stable),
+        flow=flow_data(paths, excited, pictures, shared.stable),
         pictured=in_words(paths, chosen, bool(pictures)),
         classes=_class_table(found),
-        sections=sections_of(paths, measuring, found, stable, wrong),
+        sections=sections_of(paths, measuring, found, shared, wrong),
         misjudged=_misjudged(wrong, images),
         numbers=numbers_of(paths),
     )
+
+
+def _verdicts(paths: Paths, found: Table, shared: Shared) -> list[Verdict]:
+    from unweave.views.report.verdicts import verdicts
+
+    sizes = np.array([site.channels for site in paths.sites])
+    lines = verdicts(found, float((paths.kept().mean(0) * sizes).sum() / sizes.sum()), shared.stable)
+    return lines if len(paths) > 1 else [*lines[:-1], replace(lines[-1], reason=_ONE_CLASS)]
 
 
 def _addresses(images: LabelledImages, positions: Sequence[int]) -> dict[int, str]:
