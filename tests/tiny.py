@@ -69,6 +69,19 @@ class TinyDense(Tiny):
         return self.classifier(values.mean((2, 3)))
 
 
+class TinyPerceptron(Tiny):
+    """Two layers on flattened images: sites without positions, 5 and 4 neurons; four classes."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Flatten(), nn.Linear(192, 5), nn.ReLU(), nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 4)
+        )
+
+    def forward(self, images):
+        return self.layers(images)
+
+
 def labelled_noise(count, classes=3, size=8, dtype=torch.float32):
     """`count` images of noise; the classes take turns."""
     numbers = torch.Generator().manual_seed(1)

@@ -34,6 +34,7 @@ def test_mis_and_oth_are_those_worked_out_by_hand():
     assert table.summary["mis"] == pytest.approx((5 / 12 + 1 / 2) / 2)
     assert table.summary["difference"] == pytest.approx((5 / 12 + 1 / 2) / 2)
     assert table.summary["classes_compared"] == 2
+    assert (table.summary["misjudged"], table.summary["without_row"]) == (4, 0)
     assert table.title.endswith("8 images; 1 of 4 without images left out (2)")
 
 
@@ -123,7 +124,7 @@ def test_a_network_without_mistakes_has_nothing_to_compare():
     result = misjudgements(network, keeping(network, KEPT), pictures([0, 1, 2, 3]))
     assert math.isnan(result.classes.summary["difference"])
     assert math.isnan(result.classes.summary["p"])
-    assert len(result.images) == 0
+    assert len(result.images) == result.classes.summary["misjudged"] == 0
 
 
 def test_labels_without_a_row_are_counted_and_left_out():
@@ -132,6 +133,7 @@ def test_labels_without_a_row_are_counted_and_left_out():
     result = misjudgements(network, paths, pictures([2, 1, 2, 2], [0, 0, 1, 2]))
     assert result.classes["wrong"] == (1, 0, 0)
     assert "2 images called by a class without a row left out" in result.classes.title
+    assert (result.classes.summary["misjudged"], result.classes.summary["without_row"]) == (3, 2)
 
 
 def test_searched_and_damaged_images_are_said():

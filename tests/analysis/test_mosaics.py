@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from tests.analysis.by_hand import Torn, pictures
+from tests.analysis.by_hand import ReadOut, Torn, grouped, keeping, pictures
 from unweave.analysis.class_rows import ClassRow
 from unweave.analysis.mosaics import (
+    check_mosaics,
     draw_mosaics,
+    first_readable,
+    has_positions,
     share_in_quadrant,
     summed_channels,
     tiled,
@@ -16,7 +19,7 @@ from unweave.analysis.mosaics import (
 from unweave.analysis.mosaics import pictures as pictures_of
 from unweave.data.labelled import labelled
 from unweave.errors import DataError, PathsError, SettingError
-from unweave.network.sites import Site
+from unweave.network.sites import Site, Sites
 
 ROWS = [ClassRow((index,)) for index in range(4)]
 IMAGES = labelled(pictures([0, 1, 2, 3] * 3))
@@ -47,6 +50,31 @@ def test_rows_that_share_a_class_and_bad_settings_are_refused():
         draw_mosaics(ROWS, IMAGES, 0)
     with pytest.raises(SettingError, match="seed must be a whole number from 0, found -1"):
         draw_mosaics(ROWS, IMAGES, 1, -1)
+
+
+def test_what_mosaics_cannot_be_made_of_is_refused_without_reading_an_image():
+    network, unread = ReadOut(), labelled(Torn(pictures([0, 1, 2, 3]), range(4)))
+    paths = keeping(network, [[0], [1], [2], [3]])
+    check_mosaics(paths, unread)
+    with pytest.raises(DataError, match="a mosaic shows four classes, 2 of the 4 rows have images"):
+        check_mosaics(paths, labelled(pictures([0, 1])))
+    with pytest.raises(PathsError, match="class 1 is in several rows"):
+        check_mosaics(grouped(network, [[0], [1]], [(0, 1), (1, 2)]))
+    for shape, positions, message in (((4, 2, 2), (), "no site of these paths has positions"), ((4,), (), "pictures")):
+        sites = Sites([Site("relu:0", 1, 4, (4, *positions))], shape, "float32", None)
+        with pytest.raises(DataError, match=message):
+            check_mosaics(keeping(network, [[0], [1], [2], [3]], sites=sites))
+
+
+def test_the_first_mosaics_without_a_damaged_image_are_found():
+    drawn = draw_mosaics(ROWS, IMAGES, 30)
+    torn = labelled(Torn(pictures([0, 1, 2, 3] * 3), set(drawn.images[0][:1].tolist())))
+    whole = np.flatnonzero(~np.isin(drawn.images, drawn.images[0][0]).any(1)).tolist()
+    assert whole[0] > 0
+    for most in (1, 2, 30):
+        assert first_readable(drawn, torn, most) == whole[:most]
+    one_class_damaged = labelled(Torn(pictures([0, 1, 2, 3] * 3), {0, 4, 8}))
+    assert first_readable(drawn, one_class_damaged, 1) == []
 
 
 def test_quadrants_are_where_their_images_are_put():
@@ -81,6 +109,22 @@ def test_channels_are_summed_and_tokens_laid_out_as_a_square():
     assert summed_channels(torch.zeros(2, 9), Site("a", 1, 9, (9,))) is None
     assert summed_channels(value, Site("a/bmm:0", 1, 3, (3, 2, 2))) is None  # heads, tokens, features
     assert summed_channels(value.bfloat16(), Site("a", 1, 3, (3, 2, 2))).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("site", "known"),
+    [
+        (Site("relu:0", 1, 3, (3, 2, 2)), True),
+        (Site("add:0", 2, 7, (5, 7)), True),
+        (Site("add:0", 2, 7, (4, 7)), True),
+        (Site("add:0", 2, 7, (3, 7)), False),
+        (Site("relu:0", 1, 3, (3,)), False),
+        (Site("a/bmm:0", 1, 3, (3, 2, 2)), False),
+    ],
+)
+def test_a_site_has_positions_if_maps_are_made_of_its_value(site, known):
+    assert has_positions(site) == known
+    assert (summed_channels(torch.zeros(2, *site.shape), site) is not None) == known
 
 
 def test_the_highest_pixels_are_kept_and_ties_share_what_is_left():

@@ -8,15 +8,18 @@ import pytest
 import torch
 from torch.utils.data import Dataset, TensorDataset
 
-from tests.analysis.by_hand import as_searched
+from tests.analysis.by_hand import ReadOut, Torn, as_searched, grouped, keeping, pictures
+from tests.tiny import TinyPerceptron, labelled_noise
 from tests.views.own_similarity import shows_own_similarity, words_of
+from unweave.analysis.class_rows import class_rows
 from unweave.analysis.exciting import exciting_images
+from unweave.analysis.mosaics import draw_mosaics
 from unweave.analysis.stability import stability
 from unweave.data.labelled import labelled
 from unweave.errors import DamagedImageError, PathsError, SettingError
 from unweave.network.sites import find_sites
 from unweave.paths import Paths
-from unweave.pipeline import subject
+from unweave.pipeline import report_sections, subject
 from unweave.pipeline.report import report
 from unweave.pipeline.report_channels import channels_with_images, in_words
 from unweave.search.attribute import attribute
@@ -55,7 +58,7 @@ def test_a_report_is_one_file_that_begins_with_four_answers(plain, noise, tmp_pa
         assert question in text
     assert text.count("data:image/png") >= 4
     assert text.count("data:image/jpeg") >= 4
-    assert "Not measured: it needs pictures of four classes" in text
+    assert "Not measured: a mosaic shows four classes, 3 of the 3 rows have images" in text
     assert "Is it these channels that matter?" in text
     assert "These paths have no scores" in text
     assert text.count(">balanced</th>") == 3
@@ -188,12 +191,97 @@ def test_paths_with_scores_get_the_keep_curve_and_questions_are_limited(plain, n
     assert "at most 2 images of other classes a row" in text
 
 
-def test_one_class_alone_has_a_report(plain, tmp_path, undrawn):
-    paths = some_paths(plain)[0]
+@pytest.mark.parametrize("seeds", [0, 1])
+def test_one_class_alone_has_a_report_with_other_seeds_or_without(plain, tmp_path, undrawn, seeds):
+    against = [some_paths(plain, seed=seed + 1)[0] for seed in range(seeds)]
     data = TensorDataset(torch.randn(4, 3, 8, 8), torch.zeros(4, dtype=torch.long))
-    text = report(paths, plain, data, file=tmp_path / "r.html", show_progress=False).read_text()
+    file = report(some_paths(plain)[0], plain, data, file=tmp_path / "r.html", against=against, show_progress=False)
+    text = file.read_text()
     assert "No class has images of its own and of others" in text
+    assert "cannot be told of fewer than three" in text
+    assert "Search once more with another --seed" not in text
+    assert "Similarity is not measured: it compares at least two classes" in text
     assert "it compares at least three single classes" in text
+
+
+def by_hand(tmp_path, data, paths=None, network=None, mosaics=0):
+    """The page on a network whose classes are its channels, or on another."""
+    network = network or ReadOut()
+    paths = paths or keeping(network, [[0], [1], [2]])
+    return report(paths, network, data, file=tmp_path / "r.html", mosaics=mosaics, show_progress=False).read_text()
+
+
+@pytest.mark.parametrize(
+    ("shown", "said"),
+    [
+        ([0, 0, 1, 2], "The network misjudges none of these images, so there is nothing to compare."),
+        ([3, 3, 1, 2], "The network misjudges 2 of these images, and the labels that it gives are of classes without"),
+        (
+            [1, 2, 1, 2],
+            "The network misjudges 2 of these images, and calls each class that it misjudges by every other",
+        ),
+        ([1, 3, 1, 2], "1 of 2 misjudged images, called by classes without a row, are left out."),
+    ],
+)
+def test_why_no_class_is_compared_is_true_to_the_images_that_are_misjudged(tmp_path, undrawn, shown, said):
+    """Of four images, two of class 0."""
+    text = by_hand(tmp_path, pictures(shown, [0, 0, 1, 2]))
+    assert said in text
+    assert ("misjudges none" in text) == (shown == [0, 0, 1, 2])
+
+
+def test_where_mosaics_cannot_be_looked_at_the_page_says_why(tmp_path, undrawn):
+    network, four = ReadOut(), [[0], [1], [2], [3]]
+    data = pictures([0, 1, 2, 3] * 3)
+    sharing = grouped(network, four, [(0, 1), (1, 2), (2, 3), (0, 3)])
+    assert "Not measured: a mosaic shows rows that share no class; class 0 is" in by_hand(
+        tmp_path, data, sharing, None, 4
+    )
+    torn = Torn(data, {0, 4, 8})
+    said = "Not measured: each of the 4 mosaics has an image that cannot be read."
+    assert said in by_hand(tmp_path, torn, keeping(network, four), None, 4)
+    perceptron, example = TinyPerceptron(), torch.zeros(1, 3, 8, 8)
+    masks = {site.name: torch.ones(4, site.channels, dtype=torch.bool) for site in find_sites(perceptron, example)}
+    flat = Paths.from_masks(masks, perceptron, example, classes=range(4))
+    text = by_hand(tmp_path, labelled_noise(24, classes=4), flat, perceptron, 4)
+    assert "Not measured: no site of these paths has positions that could be pictured" in text
+
+
+def test_the_first_mosaic_that_can_be_read_is_shown(tmp_path, undrawn, monkeypatch):
+    shown = []
+
+    def kept(*arguments, chosen, **settings):
+        shown.extend(chosen)
+        return measured(*arguments, chosen=chosen, **settings)
+
+    measured = report_sections.feature_maps
+    monkeypatch.setattr(report_sections, "feature_maps", kept)
+    network, data = ReadOut(), pictures([0, 1, 2, 3] * 3)
+    paths = keeping(network, [[0], [1], [2], [3]])
+    drawn = draw_mosaics(class_rows(paths, "a mosaic"), labelled(data), 8).images
+    damaged = drawn[0][0]
+    text = by_hand(tmp_path, Torn(data, {damaged}), paths, network, 8)
+    assert shown == [np.flatnonzero(~(drawn == damaged).any(1))[0]]
+    assert "the most active pixels of a mosaic at some sites" in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"groups": {"pets": [0, 1]}}, SettingError, "at least two groups must have rows, found 1 of 1"),
+        ({"distances": np.zeros((2, 2))}, SettingError, r"distances must be symmetric and \[3, 3\]"),
+        ({"against": "fewer"}, PathsError, "run 1 is of other classes than run 0"),
+    ],
+)
+def test_what_does_not_fit_the_paths_is_refused_before_the_network_runs(
+    plain, noise, tmp_path, monkeypatch, settings, error, message
+):
+    monkeypatch.delattr("unweave.pipeline.report.specificity")
+    if "against" in settings:
+        settings = {"against": [some_paths(plain)[:2]]}
+    with pytest.raises(error, match=message):
+        report(some_paths(plain), plain, noise, file=tmp_path / "r.html", **settings)
+    assert not list(tmp_path.iterdir())
 
 
 def test_settings_of_attribution_are_told_in_words_that_need_no_code(plain, noise, tmp_path, undrawn):

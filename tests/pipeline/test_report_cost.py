@@ -6,7 +6,8 @@ from tests.paths.made import make, sites_of
 from tests.tiny import TinyPlain, labelled_noise
 from unweave.analysis.keep_curve import SHARES
 from unweave.data.labelled import labelled
-from unweave.paths import Rows
+from unweave.network.sites import Site, Sites
+from unweave.paths import Paths, Rows
 from unweave.pipeline.report_cost import report_cost, report_passes
 
 IMAGES = labelled(labelled_noise(24))  # eight of each of three classes
@@ -39,6 +40,10 @@ def test_mosaics_of_four_classes_are_seen_through_each_and_one_is_shown():
     images, paths = labelled(labelled_noise(24, classes=4)), some_paths(4)
     with_them, without = (report_passes(paths, images, mosaics=count, others=None) for count in (8, 0))
     assert with_them - without == 4 * (8 + 1)
+    without_positions = Paths(
+        paths.masks, paths.rows, Sites([Site("a/relu:0", 1, 5, (5,))], (3, 8, 8), "float32", None), {}
+    )
+    assert report_passes(without_positions, images, mosaics=8, others=None) == without
 
 
 def test_time_grows_with_the_time_of_an_image(monkeypatch):

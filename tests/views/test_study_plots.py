@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from tests.paths.made import make, sites_of
+from tests.views.own_similarity import words_of
 from unweave.analysis.clusters import cluster
 from unweave.analysis.feature_maps import FeatureMaps
 from unweave.analysis.interpretability import interpretability, pairs
@@ -83,6 +84,22 @@ def misjudged(p=0.01):
     )
 
 
+NAN = float("nan")
+NOT_COMPARED = [
+    ((0, 0, NAN), "The network misjudges none of these images, so there is nothing to compare."),
+    ((7, 7, NAN), "misjudges 7 of these images, and the labels that it gives are of classes without a row, whose"),
+    ((7, 0, 0.5), "misjudges 7 of these images, and calls each class that it misjudges by every other one that has a"),
+    ((7, 2, 0.5), "7 of these images (2 of them, called by classes without a row, are left out), and calls each class"),
+]
+
+
+def not_compared(misjudged, without_row, share_shared):
+    summary = {**dict.fromkeys(("mis", "oth", "difference", "p"), NAN), "permutations": 0, "share_by_chance": 0.75}
+    summary |= {"classes_compared": 0, "misjudged": misjudged, "without_row": without_row, "share_shared": share_shared}
+    columns = {"name": NAMES, "mis": (0.5, *[NAN] * 4), "oth": (NAN,) * 5}
+    return Misjudgements(Table("", columns, {}, summary), Table("", {}, {}), np.empty(0))
+
+
 def maps():
     kept = np.zeros((1, 4, 2, 3, 6, 6), np.float32)
     kept[..., :2, :2] = 1
@@ -116,6 +133,7 @@ FIGURES = {
     "keep_curve": lambda: plot_keep_curve(curves()),
     "stability": lambda: plot_stability(stability(runs())),
     "misjudgements": lambda: plot_misjudgements(misjudged()),
+    "misjudgements_not_compared": lambda: plot_misjudgements(not_compared(7, 2, 0.5), own_similarity=0.8),
     "clusters": lambda: plot_clusters(cluster(PATHS, groups={"$soft$": [0, 1], "<hard>": [2, 3]}), own_similarity=0.8),
     "interpretability": lambda: plot_interpretability(networks()),
     "similarity": lambda: plot_similarity(similarity(PATHS), stability(runs())),
@@ -226,6 +244,15 @@ def test_misjudged_classes_are_drawn_by_difference_and_undefined_ones_left_out()
     assert [label.get_text()[:5] for label in axes.get_xticklabels()] == ["<b>ca", "猫の名前", "a/b\\c", "a $do"]
     assert "p = 0.010 (4 permutations)" in plot_misjudgements(misjudged()).get_supxlabel().replace("\n", " ")
     assert "p =" not in plot_misjudgements(misjudged(float("nan"))).get_supxlabel()
+
+
+@pytest.mark.parametrize(("counted", "reason"), NOT_COMPARED)
+def test_where_no_class_can_be_compared_the_figure_says_why_and_nothing_that_is_not_known(counted, reason):
+    words = words_of(plot_misjudgements(not_compared(*counted)))
+    assert words.startswith("No class can be compared")
+    assert reason in words
+    assert "nan" not in words
+    assert ("50% are among the three most similar classes; by chance 75%" in words) == (counted[2] == 0.5)
 
 
 def test_every_figure_of_similarity_has_the_line_of_a_class_s_similarity_to_itself_or_says_that_it_is_missing():

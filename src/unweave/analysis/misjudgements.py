@@ -73,7 +73,9 @@ def misjudgements(
         `wrong_labels` (number of different ones), `mis`, `oth`, `difference` (NaN where undefined), `similar` (the
         three most similar classes), `confusions` (the up to three most frequent wrong labels), `shared` (how many of
         the confusions are among the similar; of equal ones those of lower index come first). Its summary has `mis`,
-        `oth`, `difference`, `p`, `classes_compared`, and `share_shared` of the confusions beside `share_by_chance`.
+        `oth`, `difference`, `p` (NaN if no class has both means), `classes_compared` (those that have), `misjudged`
+        (images given another label), `without_row` (those of them called by a class that has no row), and
+        `share_shared` of the confusions beside `share_by_chance`.
         `images`: `position`, `label`, `prediction` (names), `similarity` of the two, `rank` (1: the most similar).
 
     Raises
@@ -243,6 +245,8 @@ def _compared(
             else float("nan"),
             "permutations": len(permuted),
             "classes_compared": int((~np.isnan(mis - oth)).sum()),
+            "misjudged": int(counts.sum()) + found.elsewhere,
+            "without_row": found.elsewhere,
             "share_shared": sum(shared) / total if total else float("nan"),
             "share_by_chance": min(TOP, len(names) - 1) / (len(names) - 1),
             "weighting": weighting,

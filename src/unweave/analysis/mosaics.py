@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from unweave.analysis.class_rows import ClassRow
+from unweave.analysis.class_rows import ClassRow, class_rows
 from unweave.data.labelled import LabelledImages
 from unweave.errors import DataError, PathsError
 from unweave.network.operations import OPERATIONS, Effect
 from unweave.network.sites import Site
+from unweave.paths import Paths
 from unweave.progress import Advance
 from unweave.randomness import generator
 from unweave.whole_numbers import whole_number
@@ -40,6 +41,46 @@ class Mosaics:
         return Mosaics(self.rows[positions], self.images[positions])
 
 
+def check_mosaics(paths: Paths, images: LabelledImages | None = None) -> None:
+    """Refuse what mosaics cannot be made of, or no site could be looked at in; no image is read. Without `images`: as
+    far as the paths alone tell.
+
+    Raises
+    ------
+    PathsError
+        If rows are inputs, or two share a class.
+    DataError
+        If images are no pictures, no site has positions, or fewer than four rows have images.
+    """
+    rows, shape = class_rows(paths, "a mosaic"), paths.sites.image_shape
+    _check_apart(rows)
+    if len(shape) != 3:
+        raise DataError(f"mosaics are made of pictures [channels, height, width], found {list(shape)}")
+    if not any(map(has_positions, paths.sites)):
+        raise DataError("no site of these paths has positions that could be pictured; search sites that have some")
+    if images is not None:
+        _with_images(rows, images)
+
+
+def _check_apart(rows: Sequence[ClassRow]) -> None:
+    members, times = np.unique([index for row in rows for index in row.members], return_counts=True)
+    if (times > 1).any():
+        shared = int(members[times > 1][0])
+        raise PathsError(f"a mosaic shows rows that share no class; class {shared} is in several rows")
+
+
+def _with_images(rows: Sequence[ClassRow], images: LabelledImages) -> dict[int, np.ndarray]:
+    """The images of each row that has any, by the row's position."""
+    own = {position: row.own(images) for position, row in enumerate(rows)}
+    found = {position: theirs for position, theirs in own.items() if len(theirs)}
+    if len(found) < 4:
+        raise DataError(
+            f"a mosaic shows four classes, {len(found)} of the {len(rows)} rows have images; search more classes, or "
+            "give images of more"
+        )
+    return found
+
+
 def draw_mosaics(rows: Sequence[ClassRow], images: LabelledImages, count: int, seed: int = 0) -> Mosaics:
     """`count` mosaics, each of four different rows that have images, and of one image of each; drawn by (seed, number
     of the mosaic), so that more mosaics begin with the same ones.
@@ -54,17 +95,9 @@ def draw_mosaics(rows: Sequence[ClassRow], images: LabelledImages, count: int, s
         If `count` is below 1 or `seed` negative.
     """
     count, seed = whole_number("mosaics", count, 1), whole_number("seed", seed, 0)
-    members, times = np.unique([index for row in rows for index in row.members], return_counts=True)
-    if (times > 1).any():
-        shared = int(members[times > 1][0])
-        raise PathsError(f"a mosaic shows rows that share no class; class {shared} is in several rows")
-    own = [row.own(images) for row in rows]
-    usable = np.array([position for position, theirs in enumerate(own) if len(theirs)], dtype=np.int64)
-    if len(usable) < 4:
-        raise DataError(
-            f"a mosaic shows four classes, {len(usable)} of the {len(rows)} rows have images; search more classes, or "
-            "give images of more"
-        )
+    _check_apart(rows)
+    own = _with_images(rows, images)
+    usable = np.array(list(own), dtype=np.int64)
     chosen, pictured = np.empty((count, 4), np.int64), np.empty((count, 4), np.int64)
     for number in range(count):
         numbers = generator("mosaics", seed, number)
@@ -105,6 +138,16 @@ def pictures(
             advance(len(numbers))
 
 
+def first_readable(mosaics: Mosaics, images: LabelledImages, most: int) -> list[int]:
+    """Positions of the first of the mosaics, at most `most`, of which no image is damaged; reads no further."""
+    found: list[int] = []
+    for numbers, _ in pictures(mosaics, images):
+        found += numbers.tolist()
+        if len(found) >= most:
+            break
+    return found[:most]
+
+
 def _batch_size(images: LabelledImages, mosaics: Mosaics) -> int:
     """Each mosaic is four images for the network: 64 small ones a batch, or 16."""
     first = images.images(images.intact(1))
@@ -117,18 +160,32 @@ def summed_channels(value: Tensor, site: Site) -> Tensor | None:
     Tokens are laid out as a square, without the first one where it is one too many (a class token). A head's value is
     tokens by features, which is no map.
     """
-    operation = site.name.rpartition("/")[2].rpartition(":")[0]
-    if operation in OPERATIONS and OPERATIONS[operation].effect is Effect.PRODUCT:
+    size = _map_size(site, value.shape[1:])
+    if size is None:
         return None
     wide = value if value.dtype in (torch.float32, torch.float64) else value.float()
     total = wide.sum(site.dim)
-    if total.ndim == 3:
-        return total
-    if total.ndim == 2:
+    return total if total.ndim == 3 else total[:, -math.prod(size) :].reshape(-1, *size)
+
+
+def has_positions(site: Site) -> bool:
+    """Whether `summed_channels` makes maps of the site's value."""
+    return _map_size(site, site.shape) is not None
+
+
+def _map_size(site: Site, shape: Sequence[int]) -> tuple[int, int] | None:
+    """Height and width of the map of a value of `shape`, for one image."""
+    operation = site.name.rpartition("/")[2].rpartition(":")[0]
+    if operation in OPERATIONS and OPERATIONS[operation].effect is Effect.PRODUCT:
+        return None
+    others = [length for dim, length in enumerate(shape, 1) if dim != site.dim]
+    if len(others) == 2:
+        return others[0], others[1]
+    if len(others) == 1:
         for extra in (0, 1):
-            side = math.isqrt(total.shape[1] - extra)
-            if side > 1 and side * side == total.shape[1] - extra:
-                return total[:, extra:].reshape(-1, side, side)
+            side = math.isqrt(others[0] - extra)
+            if side > 1 and side * side == others[0] - extra:
+                return side, side
     return None
 
 

@@ -73,7 +73,9 @@ def analyse(
     mosaic: Annotated[
         list[int] | None,
         typer.Option(
-            help="For feature_maps: a mosaic by its number; may be repeated. Default: 0 and 1.", min=0, max=99_999
+            help="For feature_maps: a mosaic by its number; may be repeated. Default: the first two that can be read.",
+            min=0,
+            max=99_999,
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of controls and mosaics. Default: the run's.")] = None,
@@ -87,23 +89,22 @@ def analyse(
     Example: unweave analyse run --measure accuracy
     """
     from unweave.paths import Paths
+    from unweave.pipeline.applicable import applicable, with_enough_images
     from unweave.pipeline.decoupled import refuse_training
     from unweave.pipeline.exciting import excited_of
     from unweave.pipeline.groups import distances_of, groups_of
     from unweave.pipeline.inputs import recorded_inputs
     from unweave.pipeline.measures import (
         NEEDS_IMAGES,
-        applicable,
         check_measures,
         check_options,
         check_places,
         check_rows,
         draw_elbow,
         run_measures,
-        with_enough_images,
     )
     from unweave.pipeline.measuring_cost import measuring_cost
-    from unweave.pipeline.subject import MOSAICS_SHOWN, Subject, subjects_of_runs
+    from unweave.pipeline.subject import Subject, subjects_of_runs
     from unweave.runs.folder import RunFolder
 
     folder = RunFolder(run)
@@ -119,9 +120,11 @@ def analyse(
     there: dict[str, Any] = {"against": len(others), "beside": len(compared), "excited": excited}
     names = measure or applicable(paths, images=spec is not None, **there)
     check_measures(names)
-    options: dict[str, Any] = {"row": row, "site": site, "channels": channels, "mosaic": mosaic, "against": against}
-    options |= {"data": data, "device": device}
-    check_options(names, {**options, "groups": groups, "hierarchy": hierarchy, "beside": beside})
+    options: dict[str, Any] = {
+        **{"row": row, "site": site, "channels": channels, "mosaic": mosaic, "against": against},
+        **{"groups": groups, "hierarchy": hierarchy, "beside": beside, "data": data, "device": device},
+    }
+    check_options(names, options)
     check_rows(names, paths, **there)
     given = groups_of(groups, paths)
     apart = distances_of(hierarchy, paths, inputs.classes_file) if hierarchy is not None else None
@@ -140,7 +143,7 @@ def analyse(
         distances=apart,
         name=folder.root.resolve().name,
         beside=subjects_of_runs(compared, folder.root, strict=strict, device=device),
-        mosaics=tuple(dict.fromkeys(mosaic or MOSAICS_SHOWN)),
+        mosaics=tuple(dict.fromkeys(mosaic or ())),
         excited=excited,
     )
     if measure is None:

@@ -8,11 +8,13 @@ from pathlib import Path
 from unweave.analysis.accuracy import accuracy_histogram
 from unweave.analysis.class_rows import class_rows
 from unweave.analysis.embedding import classes_of_inputs, embedding
+from unweave.analysis.hit_rate import MOSAICS
 from unweave.analysis.keep_curve import check_scores
+from unweave.analysis.mosaics import check_mosaics
 from unweave.analysis.specificity import specificity
 from unweave.analysis.states import filter_states
 from unweave.analysis.usage import usage
-from unweave.errors import PathsError, SettingError
+from unweave.errors import DataError, PathsError, SettingError
 from unweave.network.capture import captured_once
 from unweave.paths import Paths
 from unweave.pipeline import studies
@@ -120,6 +122,7 @@ NEEDS_IMAGES = (
     *("accuracy", "specificity", "ablation", "keep_curve"),
     *("interpretability", "compare_interpretability", "hit_rate", "feature_maps", "exciting", "misjudgements"),
 )
+ON_MOSAICS = ("hit_rate", "feature_maps")
 _OPTIONS = {
     **dict.fromkeys(("row", "site", "channels"), ("exciting",)),
     "mosaic": ("feature_maps",),
@@ -196,46 +199,6 @@ def check_rows(
             raise PathsError(f"{name} compares at least {LEAST_ROWS[name]} rows, there are {len(paths)}")
 
 
-def applicable(
-    paths: Paths, *, images: bool, against: int = 0, beside: int = 0, excited: Excited | None = None
-) -> list[str]:
-    """The measures that can be taken of `paths`, with images to measure on or without, `against` runs to compare with,
-    `beside` runs of other networks, and `excited` channels that are asked for."""
-    rows = paths.rows
-    inputs, classes = rows.kind == "input", len({label for label in rows.labels if label >= 0})
-    single = all(len(members) == 1 for members in rows.members)
-    shared = len({index for members in rows.members for index in members}) < sum(map(len, rows.members))
-    with_images = images and rows.kind == "class"
-    fits = {
-        "filter_states": inputs,
-        "embedding": inputs and 1 < classes < sum(label >= 0 for label in rows.labels),
-        "clusters": rows.kind == "class",
-        "stability": against > 0,
-        **dict.fromkeys(NEEDS_IMAGES, with_images),
-        "keep_curve": with_images and paths.scores is not None,
-        "compare_interpretability": with_images and beside > 0,
-        "exciting": with_images and excited is not None,
-        "misjudgements": with_images and single,
-        **dict.fromkeys(("hit_rate", "feature_maps"), with_images and not shared),
-    }
-    return [name for name in MEASURES if fits.get(name, True) and len(paths) >= LEAST_ROWS.get(name, 0)]
-
-
-def with_enough_images(names: Sequence[str], subject: Subject) -> list[str]:
-    """Those of `names` for which enough rows have images, and pictures where mosaics are made of them."""
-    if subject.images is None:
-        return list(names)
-    rows = class_rows(subject.paths, "this") if subject.paths.rows.kind == "class" else []
-    count = sum(len(row.own(subject.images)) > 0 for row in rows)
-    pictures = len(subject.paths.sites.image_shape) == 3
-    return [
-        name
-        for name in names
-        if name not in NEEDS_IMAGES
-        or (count >= LEAST_ROWS.get(name, 0) and (pictures or name not in ("hit_rate", "feature_maps")))
-    ]
-
-
 def check_places(folder: RunFolder) -> None:
     """Refuse a folder into which tables or figures cannot be written, before any work.
 
@@ -247,13 +210,44 @@ def check_places(folder: RunFolder) -> None:
         RunFolder(stem.parent).check_writable()
 
 
-@captured_once()
-def run_measures(names: Sequence[str], subject: Subject, folder: RunFolder) -> list[Measured]:
-    """Compute the measures called `names` and keep their tables and figures in `folder`."""
+def check_subject(names: Sequence[str], subject: Subject) -> None:
+    """Refuse what any of the measures `names` would refuse of `subject`, before any work; what masks alone tell is
+    measured for that, and kept.
+
+    Raises
+    ------
+    SettingError
+        If a measure is unknown, or groups or distances do not fit the rows.
+    PathsError
+        If rows are not for a measure, or runs of other seeds do not fit.
+    DataError
+        If images are missing, or mosaics cannot be made or read.
+    """
     check_measures(names)
     check_rows(names, subject.paths, against=len(subject.against), beside=len(subject.beside), excited=subject.excited)
     for name in set(names) & set(NEEDS_IMAGES):
         subject.network_and_images(name)
+    if "clusters" in names:
+        _ = subject.clusters
+    if set(names) & set(_OPTIONS["against"]):
+        _ = subject.stability
+    if set(names) & set(ON_MOSAICS):
+        check_mosaics(subject.paths, subject.images)
+    if "feature_maps" in names and not subject.mosaics_shown:
+        asked = f"mosaics {', '.join(map(str, subject.mosaics))}" if subject.mosaics else f"the first {MOSAICS} mosaics"
+        raise DataError(f"each of {asked} has an image that cannot be read; mend the images, or leave feature_maps out")
+
+
+@captured_once()
+def run_measures(names: Sequence[str], subject: Subject, folder: RunFolder) -> list[Measured]:
+    """Compute the measures called `names` and keep their tables and figures in `folder`.
+
+    Raises
+    ------
+    SettingError, PathsError, DataError
+        As `check_subject`, before anything is measured.
+    """
+    check_subject(names, subject)
     from unweave.views.lettering import numbered
 
     with numbered(subject.paths):

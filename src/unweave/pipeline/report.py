@@ -15,7 +15,6 @@ from unweave.analysis.exciting import exciting_images
 from unweave.analysis.misjudgements import Misjudgements, misjudgements
 from unweave.analysis.origin import seen
 from unweave.analysis.specificity import specificity
-from unweave.analysis.stability import stability
 from unweave.data.labelled import Data, LabelledImages, labelled
 from unweave.errors import SettingError
 from unweave.files import write_text
@@ -24,7 +23,8 @@ from unweave.network.shared_copy import unwrapped
 from unweave.paths import Paths
 from unweave.pipeline.groups import Groups
 from unweave.pipeline.report_channels import channels_with_images, in_words
-from unweave.pipeline.report_sections import IMAGES_SEARCHED, Measuring, sections_of, single_classes
+from unweave.pipeline.report_done import what_was_done
+from unweave.pipeline.report_sections import IMAGES_SEARCHED, Measuring, sections_of, shared_by, single_classes
 from unweave.pipeline.subject import others_asked, remembering
 from unweave.places import place
 from unweave.runs.folder import RunFolder
@@ -70,7 +70,7 @@ def report(
     against
         Paths of the same classes, found with other seeds.
     mosaics
-        For the hit rate; at least four classes need images, else it is left out, and 0 leaves it out.
+        For the hit rate; 0 leaves it out. The page says why where they cannot be made or read.
     others
         At most so many images of other classes that each row is asked about; default: all, or as many as make two
         million questions of all rows. The controls take at most 100, of at most 100 rows.
@@ -86,10 +86,10 @@ def report(
     Raises
     ------
     PathsError
-        If rows are inputs.
+        If rows are inputs, or runs of other seeds do not fit (as `stability`).
     SettingError
         If network or data are missing, `mosaics` or `seed` is negative, `others` below 1, or `data_names` are
-        of something else.
+        of something else, or `groups` or `distances` do not fit the rows.
     MismatchError, DataError
         As `accuracy`.
     """
@@ -139,23 +139,22 @@ def gather(paths: Paths, measuring: Measuring, against: Sequence[Paths]) -> Any:
     from unweave.views.report.verdicts import verdicts
 
     network, images, seed, options = measuring.network, measuring.images, measuring.seed, measuring.options
-    called = str(paths.manifest.get("model") or type(unwrapped(network)).__name__)
-    stable = stability([paths, *against]) if against else None
-    found = specificity(network, paths, images, others=measuring.others, seed=seed, **options)
-    shares = paths.kept().mean(0)
     sizes = np.array([site.channels for site in paths.sites])
+    called = str(paths.manifest.get("model") or type(unwrapped(network)).__name__)
+    shared = shared_by(paths, measuring, against)  # first: it refuses groups and runs that do not fit in no time
+    found = specificity(network, paths, images, others=measuring.others, seed=seed, **options)
     chosen = channels_with_images(paths)
     excited = exciting_images(network, paths, images, chosen, limit=IMAGES_SEARCHED, **options)
     wrong = misjudgements(network, paths, images, seed=seed, **options) if single_classes(paths) else None
     pictures = _addresses(images, list(dict.fromkeys(excited["position"])))
     return Content(
         title=f"Sub-architectures of {called}",
-        verdicts=verdicts(found, float((shares * sizes).sum() / sizes.sum()), stable),
-        done=[("network", called), *_done(paths, found, measuring, against)],
-        flow=flow_data(paths, excited, pictures, stable),
+        verdicts=verdicts(found, float((paths.kept().mean(0) * sizes).sum() / sizes.sum()), shared.stable),
+        done=[("network", called), *what_was_done(paths, found, measuring, against)],
+        flow=flow_data(paths, excited, pictures, shared.stable),
         pictured=in_words(paths, chosen, bool(pictures)),
         classes=_class_table(found),
-        sections=sections_of(paths, measuring, found, stable, wrong),
+        sections=sections_of(paths, measuring, found, shared, wrong),
         misjudged=_misjudged(wrong, images),
         numbers=numbers_of(paths),
         warning=_seen(paths, images),
@@ -184,83 +183,6 @@ def _addresses(images: LabelledImages, positions: Sequence[int]) -> dict[int, st
         if batch.ndim == 4:
             found |= {position: image_address(image) for position, image in zip(part, batch, strict=True)}
     return found
-
-
-def _done(paths: Paths, found: Table, measuring: Measuring, against: Sequence[Paths]) -> list[tuple[str, str]]:
-    """What was done, as the manifest tells it."""
-    manifest, sites = paths.manifest, paths.sites
-    settings, network = dict(manifest.get("settings", {})), manifest.get("network", {})
-    digest = str(network.get("digest", ""))[:16] if isinstance(network, Mapping) else ""
-    versions, searched = manifest.get("versions", {}), dict(manifest.get("data", {})).get("search", {})
-    inputs, named = dict(manifest.get("inputs", {})), measuring.named
-    measured = measuring.images.fingerprint(np.arange(len(measuring.images)))
-    asked = f"; at most {measuring.others} images of other classes a row" if measuring.others is not None else ""
-    told = [
-        ("shape of an image", str(tuple(sites.image_shape))),
-        ("weights (digest)", digest),
-        ("method", str(manifest.get("method", "unknown"))),
-        ("objective", _named(manifest.get("objective"))),
-        ("begun from", _named(manifest.get("start"))),
-        ("rows", f"{len(paths)}: " + ", ".join(paths.rows.names[:8]) + (", ..." if len(paths) > 8 else "")),
-        ("sites", f"{len(sites)}, {sum(site.channels for site in sites)} channels"),
-        ("data of the search", named.get("search", "")),
-        ("searched on", _searched(searched)),
-        ("pixels", ", ".join(f"{name} {inputs[name]}" for name in ("preprocess", "size") if inputs.get(name))),
-        ("settings", _settings(settings)),
-        ("seed of the search", str(manifest.get("seed", "unknown"))),
-        ("seed of the measures", str(measuring.seed)),
-        ("searches with other seeds", _seeds(against)),
-        ("data of the measures", named.get("measures", "")),
-        ("images of the measures", _searched(measured)),
-        ("measured on", found.title + asked),
-        ("versions", ", ".join(f"{name} {value}" for name, value in dict(versions).items())),
-    ]
-    return [(name, value) for name, value in told if value]
-
-
-def _settings(settings: Mapping[str, Any]) -> str:
-    """Without the rows of attribution, which have a line of their own."""
-    told = {name: value for name, value in settings.items() if name != "rows" and _worth_saying(value)}
-    return ", ".join(f"{name} {_said(value)}" for name, value in told.items())
-
-
-def _named(values: object) -> str:
-    """Its name, then `"setting value, ..."`; nothing if the manifest does not tell."""
-    if not isinstance(values, Mapping):
-        return ""
-    names = [str(values[key]) for key in ("name", "method") if key in values]
-    others = [f"{key} {_said(value)}" for key, value in values.items() if key not in ("name", "method")]
-    return ", ".join(names + others)
-
-
-def _seeds(against: Sequence[Paths]) -> str:
-    """How many searches, and what their manifests say of their seeds."""
-    if not against:
-        return "none given"
-    told = ", ".join(str(one.manifest.get("seed", "unknown")) for one in against)
-    return f"{len(against)}: seed{'s' if len(against) > 1 else ''} {told}"
-
-
-def _searched(data: object) -> str:
-    """The images of a fingerprint; nothing if the manifest does not tell."""
-    if not isinstance(data, Mapping) or "images" not in data:
-        return ""
-    return f"{data['images']} images of {data.get('classes', 'unknown')} classes, digest {data.get('digest', '')}"
-
-
-def _worth_saying(value: object) -> bool:
-    """Not what was left empty: no groups, no opponents."""
-    if isinstance(value, list | tuple | dict):
-        return any(_worth_saying(one) for one in (value.values() if isinstance(value, dict) else value))
-    return value is not None
-
-
-def _said(value: object) -> str:
-    if isinstance(value, Mapping):  # by site, or by group
-        return _said(list(value))
-    if isinstance(value, list | tuple):
-        return f"({len(value)} values)" if len(value) > 12 else "(" + ", ".join(map(_said, value)) + ")"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _class_table(found: Table) -> tuple[list[str], list[list[str]]]:

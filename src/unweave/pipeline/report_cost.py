@@ -14,8 +14,8 @@ from unweave.pipeline.measuring_cost import (
     seconds_to_measure,
     specificity_passes,
 )
-from unweave.pipeline.report_sections import IMAGES_SEARCHED, controlled, has_mosaics, single_classes
-from unweave.pipeline.subject import others_asked
+from unweave.pipeline.report_sections import IMAGES_SEARCHED, controlled, single_classes
+from unweave.pipeline.subject import others_asked, why_no_mosaics
 
 
 def report_passes(paths: Paths, images: LabelledImages, *, mosaics: int, others: int | None) -> int:
@@ -30,7 +30,7 @@ def report_passes(paths: Paths, images: LabelledImages, *, mosaics: int, others:
         passes += keep_curve_passes(chosen, images, of_others)
     if single_classes(paths):
         passes += sum(own)
-    if has_mosaics(paths, images, mosaics):
+    if mosaics and not why_no_mosaics(paths, images):
         passes += 4 * (mosaics + 1)  # one of them is shown as well
     return passes + min(IMAGES_SEARCHED, len(images))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,17 +11,18 @@ from torch import nn
 
 from unweave.analysis.ablation import ablation
 from unweave.analysis.class_rows import class_rows
-from unweave.analysis.clusters import cluster
+from unweave.analysis.clusters import Clusters, cluster
 from unweave.analysis.feature_maps import feature_maps
 from unweave.analysis.hit_rate import hit_rate
 from unweave.analysis.keep_curve import keep_curve
 from unweave.analysis.misjudgements import Misjudgements
-from unweave.analysis.similarity import similarity
-from unweave.analysis.stability import Stability
+from unweave.analysis.similarity import Similarity, similarity
+from unweave.analysis.stability import Stability, stability
 from unweave.analysis.usage import usage
 from unweave.data.labelled import LabelledImages
 from unweave.paths import Paths
 from unweave.pipeline.groups import Groups, groups_of
+from unweave.pipeline.subject import readable_mosaics, why_no_mosaics
 from unweave.tables import Table
 
 if TYPE_CHECKING:
@@ -50,16 +51,47 @@ class Measuring:
     options: Mapping[str, Any]
 
 
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """What classes share, as masks alone tell: `alike` of at least two rows, `clusters` of three, `stable` of two rows
+    that were searched with other seeds; else None."""
+
+    alike: Similarity | None
+    clusters: Clusters | None
+    stable: Stability | None
+
+    @property
+    def own_similarity(self) -> float | None:
+        """Of a class to itself under other seeds, mean over sites: the line in figures of similarity."""
+        return float(self.stable.per_site.summary["self_similarity"]) if self.stable is not None else None
+
+
+def shared_by(paths: Paths, measuring: Measuring, against: Sequence[Paths]) -> Shared:
+    """What the rows share; `against`: the same rows under other seeds.
+
+    Raises
+    ------
+    PathsError, SettingError
+        As `stability` and `cluster`.
+    """
+    stable = stability([paths, *against]) if against and len(paths) > 1 else None
+    alike = similarity(paths) if len(paths) > 1 else None
+    if alike is None or len(paths) < 3:
+        return Shared(alike, None, stable)
+    groups = measuring.groups if measuring.groups is not None else groups_of(None, paths)
+    return Shared(alike, cluster(alike, groups=groups, distances=measuring.distances), stable)
+
+
 def sections_of(
-    paths: Paths, measuring: Measuring, found: Table, stable: Stability | None, wrong: Misjudgements | None
+    paths: Paths, measuring: Measuring, found: Table, shared: Shared, wrong: Misjudgements | None
 ) -> list[Section]:
     """In the page's order. `found`: what `specificity` found."""
     sections = [
         _own_and_others(found),
         _controls(paths, measuring),
-        _shared(paths, measuring, stable),
+        _shared(paths, shared),
         _looks(paths, measuring),
-        _errors(wrong, stable),
+        _errors(wrong, shared),
     ]
     return [section for section in sections if section is not None]
 
@@ -107,30 +139,27 @@ def single_classes(paths: Paths) -> bool:
     return len(paths) >= 3 and all(len(members) == 1 for members in paths.rows.members)
 
 
-def has_mosaics(paths: Paths, images: LabelledImages, mosaics: int) -> bool:
-    """Whether mosaics can be made: of pictures of four classes."""
-    with_images = sum(bool(len(row.own(images))) for row in class_rows(paths, "a report"))
-    return mosaics > 0 and len(paths.sites.image_shape) == 3 and with_images >= 4
-
-
-def _shared(paths: Paths, measuring: Measuring, stable: Stability | None) -> Section:
+def _shared(paths: Paths, shared: Shared) -> Section:
     from unweave.views.cluster_plots import plot_clusters
     from unweave.views.control_plots import plot_stability
     from unweave.views.plots import plot_similarity, plot_usage
     from unweave.views.report.content import Picture, Section
 
     pictures = [Picture(plot_usage(usage(paths)), "share of channels kept at every site")]
-    if len(paths) > 1:
-        alike = similarity(paths)
-        pictures.append(Picture(plot_similarity(alike, stable), "similarity of sub-architectures at every site"))
-        if len(paths) > 2:
-            groups = measuring.groups if measuring.groups is not None else groups_of(None, paths)
-            described = "similarity of every two classes, in the order of a hierarchical clustering"
-            found = cluster(alike, groups=groups, distances=measuring.distances)
-            pictures.append(Picture(plot_clusters(found, own_similarity=_own_similarity(stable)), described))
-    if stable is not None:
-        pictures.append(Picture(plot_stability(stable), "similarity of a class to itself under other seeds"))
-    return Section("What classes share", "", pictures)
+    text = ""
+    if shared.alike is None:
+        text = "Similarity is not measured: it compares at least two classes."
+    else:
+        figure = plot_similarity(shared.alike, shared.stable)
+        pictures.append(Picture(figure, "similarity of sub-architectures at every site"))
+    if shared.clusters is not None:
+        described = "similarity of every two classes, in the order of a hierarchical clustering"
+        pictures.append(Picture(plot_clusters(shared.clusters, own_similarity=shared.own_similarity), described))
+    elif shared.alike is not None:
+        text = "Clusters are not measured: they need at least three classes."
+    if shared.stable is not None:
+        pictures.append(Picture(plot_stability(shared.stable), "similarity of a class to itself under other seeds"))
+    return Section("What classes share", text, pictures)
 
 
 def _looks(paths: Paths, measuring: Measuring) -> Section | None:
@@ -140,11 +169,16 @@ def _looks(paths: Paths, measuring: Measuring) -> Section | None:
     if not measuring.mosaics:
         return None
     heading, images, seed = "Where in the image it looks", measuring.images, measuring.seed
-    if not has_mosaics(paths, images, measuring.mosaics):
-        return Section(heading, "Not measured: it needs pictures of four classes.")
+    if reason := why_no_mosaics(paths, images):
+        return Section(heading, f"Not measured: {reason}.")
+    shown = readable_mosaics(paths, images, measuring.mosaics, seed, 1)
+    if not shown:
+        return Section(
+            heading, f"Not measured: each of the {measuring.mosaics} mosaics has an image that cannot be read."
+        )
     rates = hit_rate(measuring.network, paths, images, mosaics=measuring.mosaics, seed=seed, **measuring.options)
     device = measuring.options.get("device")
-    maps = feature_maps(measuring.network, paths, images, chosen=(0,), seed=seed, device=device)
+    maps = feature_maps(measuring.network, paths, images, chosen=shown, seed=seed, device=device)
     pictures = [
         Picture(plot_hit_rate(rates), "hit rate at every site"),
         Picture(plot_feature_maps(maps), "the most active pixels of a mosaic at some sites"),
@@ -152,18 +186,17 @@ def _looks(paths: Paths, measuring: Measuring) -> Section | None:
     return Section(heading, "", pictures)
 
 
-def _errors(wrong: Misjudgements | None, stable: Stability | None) -> Section | None:
-    from unweave.views.misjudgement_plots import plot_misjudgements
+def _errors(wrong: Misjudgements | None, shared: Shared) -> Section:
+    from unweave.views.misjudgement_plots import plot_misjudgements, why_nothing_compared
     from unweave.views.report.content import Picture, Section
 
     heading = "Why the network errs"
     if wrong is None:
         return Section(heading, "Not measured: it compares at least three single classes.")
-    if not wrong.classes.summary["classes_compared"]:
-        return Section(heading, "It misjudges none of these images, so there is nothing to compare.")
-    figure = plot_misjudgements(wrong, own_similarity=_own_similarity(stable))
-    return Section(heading, "", [Picture(figure, "similarity to wrong labels, and to other labels")])
-
-
-def _own_similarity(stable: Stability | None) -> float | None:
-    return float(stable.per_site.summary["self_similarity"]) if stable is not None else None
+    if reason := why_nothing_compared(wrong):
+        return Section(heading, reason)
+    misjudged, elsewhere = (wrong.classes.summary[name] for name in ("misjudged", "without_row"))
+    text = f"{elsewhere} of {misjudged} misjudged images, called by classes without a row, are left out."
+    figure = plot_misjudgements(wrong, own_similarity=shared.own_similarity)
+    pictures = [Picture(figure, "similarity to wrong labels, and to other labels")]
+    return Section(heading, text if elsewhere else "", pictures)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from unweave.analysis.ablation import ablation
-from unweave.analysis.clusters import cluster
 from unweave.analysis.feature_maps import feature_maps
 from unweave.analysis.hit_rate import hit_rate
 from unweave.analysis.interpretability import compare_interpretability, interpretability, pairs
@@ -38,13 +37,13 @@ def measure_hit_rate(subject: Subject, folder: RunFolder) -> Measured:
 
 
 def measure_feature_maps(subject: Subject, folder: RunFolder) -> Measured:
-    """What sites look at in the mosaics that are asked for."""
+    """What sites look at in some mosaics."""
     from unweave.views.mosaic_plots import plot_feature_maps
     from unweave.views.style import save_figure
 
     network, images = subject.network_and_images("feature_maps")
     result = feature_maps(
-        network, subject.paths, images, chosen=subject.mosaics, seed=subject.seed, device=subject.device
+        network, subject.paths, images, chosen=subject.mosaics_shown, seed=subject.seed, device=subject.device
     )
     files = []
     for place, number in enumerate(dict.fromkeys(result.hits["mosaic"])):
@@ -102,7 +101,7 @@ def measure_clusters(subject: Subject, folder: RunFolder) -> Measured:
     from unweave.views.cluster_plots import plot_clusters
     from unweave.views.style import save_figure
 
-    result = cluster(subject.similarity, groups=subject.groups, distances=subject.distances)
+    result = subject.clusters
     files = save_figure(plot_clusters(result, own_similarity=subject.own_similarity), folder.figure("clusters"))
     tables = {"cluster_agreement": result.agreement, "clusters": result.leaves}
     return Measured("clusters", *_kept(folder, files, **tables))

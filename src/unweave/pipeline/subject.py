@@ -12,17 +12,21 @@ import torch
 from torch import nn
 
 from unweave.analysis.accuracy import accuracy
+from unweave.analysis.class_rows import class_rows
+from unweave.analysis.clusters import Clusters, cluster
+from unweave.analysis.hit_rate import MOSAICS
+from unweave.analysis.mosaics import check_mosaics, draw_mosaics, first_readable
 from unweave.analysis.similarity import Similarity, similarity
 from unweave.analysis.stability import Stability, stability
 from unweave.data.labelled import LabelledImages
-from unweave.errors import DataError, SettingError
+from unweave.errors import DataError, PathsError, SettingError
 from unweave.paths import Paths
 from unweave.pipeline.inputs import recorded_inputs
 from unweave.runs.folder import RunFolder
 from unweave.search.reference import available_memory
 from unweave.tables import Table
 
-MOSAICS_SHOWN = (0, 1)
+_MOSAICS_SHOWN = 2
 _MOST_ASKED = 2_000_000
 _MOST_REMEMBERED = 2 << 30
 
@@ -41,6 +45,21 @@ def remembering(images: LabelledImages) -> LabelledImages:
     return images.remembering(min(_MOST_REMEMBERED, available_memory(torch.device("cpu")) // 2))
 
 
+def why_no_mosaics(paths: Paths, images: LabelledImages | None) -> str:
+    """Why neither hit rates nor feature maps can be measured, as far as it is known before an image is read; empty if
+    nothing is in the way. Without `images`: as far as the paths alone tell."""
+    try:
+        check_mosaics(paths, images)
+    except (PathsError, DataError) as refused:
+        return str(refused)
+    return ""
+
+
+def readable_mosaics(paths: Paths, images: LabelledImages, count: int, seed: int, most: int) -> list[int]:
+    """Numbers of the first of `count` mosaics, at most `most`, of which no image is damaged."""
+    return first_readable(draw_mosaics(class_rows(paths, "a mosaic"), images, count, seed), images, most)
+
+
 @dataclass(frozen=True)
 class Excited:
     """Whose channels are shown with the images that excite them: the `channels` with the highest scores of each of
@@ -55,8 +74,8 @@ class Excited:
 class Subject:
     """What is measured: paths, and, where a measure needs them, their network and images, runs of other seeds
     (`against`), groups of the rows, `[rows, rows]` distances in a known hierarchy, and, by name, what is measured of
-    other networks (`beside`); `name` is its own among them. `mosaics`: numbers of those that are pictured; `excited`:
-    the channels whose images are."""
+    other networks (`beside`); `name` is its own among them. `mosaics`: numbers of those that are to be pictured, empty:
+    the first two that can be read; `excited`: the channels whose images are."""
 
     paths: Paths
     network: nn.Module | None
@@ -69,7 +88,7 @@ class Subject:
     distances: np.ndarray | None = None
     name: str = "this network"
     beside: Mapping[str, Subject] = field(default_factory=dict)
-    mosaics: Sequence[int] = MOSAICS_SHOWN
+    mosaics: Sequence[int] = ()
     excited: Excited | None = None
 
     def network_and_images(self, measure: str) -> tuple[nn.Module, LabelledImages]:
@@ -93,6 +112,20 @@ class Subject:
     def stability(self) -> Stability | None:
         """Against the runs of other seeds, if there are any."""
         return stability([self.paths, *self.against]) if self.against else None
+
+    @cached_property
+    def clusters(self) -> Clusters:
+        """The tree of rows, compared with groups and hierarchy where known."""
+        return cluster(self.similarity, groups=self.groups, distances=self.distances)
+
+    @cached_property
+    def mosaics_shown(self) -> list[int]:
+        """Numbers of the mosaics that are pictured; none where all that could be have a damaged image."""
+        _, images = self.network_and_images("feature_maps")
+        if not self.mosaics:
+            return readable_mosaics(self.paths, images, MOSAICS, self.seed, _MOSAICS_SHOWN)
+        drawn = draw_mosaics(class_rows(self.paths, "a mosaic"), images, max(self.mosaics) + 1, self.seed)
+        return [self.mosaics[one] for one in first_readable(drawn.take(list(self.mosaics)), images, len(self.mosaics))]
 
     @property
     def own_similarity(self) -> float | None:

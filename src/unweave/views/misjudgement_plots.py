@@ -14,9 +14,12 @@ _MOST_CLASSES = 30
 def plot_misjudgements(result: Misjudgements, *, own_similarity: float | None = None) -> Figure:
     """Similarity of each class to its wrong labels and to all others (ICCV Table 1), and the permutations beside it.
 
-    `own_similarity`: that of a class to itself under other seeds, a red line.
+    `own_similarity`: that of a class to itself under other seeds, a red line. Where no class can be compared, the
+    figure says why, and has no plot.
     """
     table, summary = result.classes, result.classes.summary
+    if np.isnan(summary["difference"]):
+        return _nothing_compared(result)
     mis, oth = np.asarray(table["mis"], float), np.asarray(table["oth"], float)
     shown = np.flatnonzero(~np.isnan(mis - oth))
     shown = shown[np.argsort(-(mis - oth)[shown], kind="stable")]
@@ -32,8 +35,7 @@ def plot_misjudgements(result: Misjudgements, *, own_similarity: float | None = 
         f"Mis. {summary['mis']:.3f}, Oth. {summary['oth']:.3f}, difference {summary['difference']:+.3f}",
         "How to read: for each class, the similarity of its sub-architecture to those of labels that its images "
         "are wrongly given (dots), and to those of all others (bars). Dots above bars: the network confuses classes "
-        f"that share channels{chance}. Of the most frequent confusions, {summary['share_shared']:.0%} are among the "
-        f"three most similar classes; by chance {summary['share_by_chance']:.0%}.{claim}",
+        f"that share channels{chance}.{_confusions(result)}{claim}",
     )
     positions = np.arange(len(shown))
     axes.vlines(positions, np.minimum(mis, oth)[shown], np.maximum(mis, oth)[shown], color="#bbbbbb", linewidth=1)
@@ -60,3 +62,39 @@ def plot_misjudgements(result: Misjudgements, *, own_similarity: float | None = 
         axes.set_xlabel(f"{len(shown)} classes, the largest difference first", fontsize=9)
     figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=8)
     return figure
+
+
+def why_nothing_compared(result: Misjudgements) -> str:
+    """Why no class has both Mis. and Oth., in sentences; empty where one has."""
+    summary = result.classes.summary
+    misjudged, elsewhere = int(summary["misjudged"]), int(summary["without_row"])
+    if summary["classes_compared"]:
+        return ""
+    if not misjudged:
+        return "The network misjudges none of these images, so there is nothing to compare."
+    wrong = f"The network misjudges {misjudged} of these images"
+    if misjudged == elsewhere:
+        return (
+            f"{wrong}, and the labels that it gives are of classes without a row, whose similarity is not known: "
+            "search these classes too."
+        )
+    left_out = f" ({elsewhere} of them, called by classes without a row, are left out)" if elsewhere else ""
+    return (
+        f"{wrong}{left_out}, and calls each class that it misjudges by every other one that has a row, so that none is "
+        "left to compare with: search more classes."
+    )
+
+
+def _nothing_compared(result: Misjudgements) -> Figure:
+    sentence = f"How to read: nothing is drawn. {why_nothing_compared(result)}{_confusions(result)}"
+    figure, axes = new_figure(6.4, 1.6, "No class can be compared", sentence)
+    axes.set_axis_off()
+    return figure
+
+
+def _confusions(result: Misjudgements) -> str:
+    shared, chance = (result.classes.summary[name] for name in ("share_shared", "share_by_chance"))
+    if np.isnan(shared):
+        return ""
+    share = f" Of the most frequent confusions, {shared:.0%} are among the three most similar classes"
+    return f"{share}; by chance {chance:.0%}."
