@@ -27,6 +27,8 @@ from benchmarks.images import IMAGENET, PREPROCESSING
 from benchmarks.study_methods import METHODS, Study
 from unweave.analysis.class_rows import class_rows
 from unweave.analysis.predictions import Predictor, image_batches
+from unweave.analysis.stability import Stability
+from unweave.errors import PathsError
 from unweave.paths import Paths
 from unweave.pipeline.groups import groups_of
 from unweave.runs.folder import RunFolder
@@ -168,7 +170,7 @@ def study_method(study: Study, method: str, seeds: list[int], deep_seeds: int) -
     }
     changes = [image_differences(study, method, seed, paths[seed]) for seed in seeds]
     seconds = {seed: _seconds(study.folder(method, seed)) for seed in seeds}
-    first, stable = paths[seeds[0]], uw.stability(list(paths.values())) if len(seeds) > 1 else None
+    first, stable = paths[seeds[0]], _stable(list(paths.values()))
     result: dict[str, Any] = {
         "network": study.name,
         "method": method,
@@ -200,6 +202,17 @@ def study_method(study: Study, method: str, seeds: list[int], deep_seeds: int) -
     if method == "released":
         _keep_feature_maps(study, first, seeds[0])
     return _rounded(result)
+
+
+def _stable(runs: list[Paths]) -> Stability | None:
+    """None where nothing that a seed decides entered them: of fifty photos a class there may be no others to draw."""
+    if len(runs) < 2:
+        return None
+    try:
+        return uw.stability(runs)
+    except PathsError as error:
+        print(error, flush=True)
+        return None
 
 
 def _keep_feature_maps(study: Study, paths: Paths, seed: int) -> None:
