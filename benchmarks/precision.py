@@ -37,12 +37,12 @@ SEARCHES = ("released", "variational", "selective")
 
 def agreement(first: Paths, second: Paths) -> dict[str, float]:
     """Share of (class, channel) pairs that both keep, or both do not; and Jaccard's similarity, mean over classes and
-    sites."""
+    sites (two empty masks: 1)."""
     same = np.concatenate([(first.masks[name] == second.masks[name]).numpy() for name in first.masks], 1)
-    shared = [
-        (first.masks[name] & second.masks[name]).sum(1) / (first.masks[name] | second.masks[name]).sum(1).clamp_min(1)
-        for name in first.masks
-    ]
+    shared = []
+    for name, mask in first.masks.items():
+        both, either = (mask & second.masks[name]).sum(1), (mask | second.masks[name]).sum(1)
+        shared.append((both / either.clamp_min(1)).where(either > 0, 1.0))
     return {"same": float(same.mean()), "jaccard": float(torch.stack(shared).mean())}
 
 

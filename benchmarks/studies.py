@@ -211,6 +211,8 @@ def _stable(runs: list[Paths]) -> Stability | None:
     try:
         return uw.stability(runs)
     except PathsError as error:
+        if "has the scores of run" not in str(error):
+            raise
         print(error, flush=True)
         return None
 
