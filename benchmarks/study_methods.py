@@ -90,7 +90,14 @@ class Study:
         return timed(
             folder,
             lambda: uw.attribute(
-                self.network, self.images[0], steps=8, limit_per_class=limit, seed=seed, run=folder.root, **settings
+                self.network,
+                self.images[0],
+                steps=8,
+                limit_per_class=limit,
+                precision=self.precision,
+                seed=seed,
+                run=folder.root,
+                **settings,
             ),
         )
 

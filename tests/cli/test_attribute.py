@@ -20,14 +20,16 @@ def attribute(unweave, user_file):
 
 def test_paths_are_written_with_the_settings_asked_for(attribute, tmp_path):
     run = tmp_path / "run"
-    ran = attribute("--out", run, "--of", "logit", "--unsigned", "--over", "all", "--keep", "0.25", "--json")
+    asked_for = ("--of", "logit", "--unsigned", "--over", "all", "--keep", "0.25", "--precision", "bfloat16")
+    ran = attribute("--out", run, *asked_for, "--json")
     assert ran.status == 0, ran.err
     paths = Paths.load(run / "paths.safetensors")
     asked = paths.manifest["settings"]
     assert [asked[name] for name in ("steps", "of", "signed", "over")] == [2, "logit", False, "all"]
+    assert asked["precision"] == "bfloat16"
     assert json.loads(ran.out)["rows"] == list(paths.rows.names)
     assert all((mask.sum(1) == round(0.25 * mask.shape[1])).all() for mask in paths.masks.values())
-    again = attribute("--out", run, "--of", "logit", "--unsigned", "--over", "all", "--keep", "0.25")
+    again = attribute("--out", run, *asked_for)
     assert "holds these paths already" in again.err
     assert f"Next: unweave analyse {run}" in again.out
 

@@ -99,6 +99,23 @@ def test_taking_gradients_at_another_scale_changes_no_digit(monkeypatch):
     assert all(torch.equal(scaled.scores[name], table) for name, table in plain.scores.items())
 
 
+def test_mixed_precision_finds_nearly_the_same_and_is_recorded():
+    network, data = small_problem(torch.float32)
+    wide, narrow = attribute(network, data), attribute(network, data, precision="bfloat16")
+    for name, table in wide.scores.items():
+        # bfloat16 has 8 bits; errors of single gradients mostly cancel in the mean over images
+        assert narrow.scores[name].numpy() == pytest.approx(table.numpy(), abs=0.05 * float(table.abs().max()))
+        assert not torch.equal(narrow.scores[name], table)
+    assert narrow.manifest["settings"]["precision"] == "bfloat16"
+
+
+def test_a_run_in_another_precision_is_not_gone_on_with(tmp_path):
+    network, data = small_problem(torch.float32)
+    attribute(network, data, precision="bfloat16", run=tmp_path / "run")
+    with pytest.raises(RunError, match="begun with precision = 'bfloat16', this call has 'float32'"):
+        attribute(network, data, run=tmp_path / "run")
+
+
 class HalfInside(TwoLayers):
     """The same in float32, but what enters the last layer passes through float16, which has no 2 ** 64."""
 
@@ -220,6 +237,8 @@ def test_an_attribution_kept_by_another_run_is_refused(attributions, tmp_path):
         ({"limit_per_class": 0}, "limit_per_class must be a whole number from 1, found 0"),
         ({"limit_per_class": 1.5}, "limit_per_class must be a whole number from 1, found 1.5"),
         ({"seed": -1}, "seed must be a whole number from 0, found -1"),
+        ({"precision": "float16"}, "no precision 'float16'; there are float32, bfloat16"),
+        ({"precision": "bfloat16"}, "precision bfloat16 needs a float32 network"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings, message):

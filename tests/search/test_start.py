@@ -47,6 +47,15 @@ def test_search_makes_its_first_step_from_there():
         assert torch.allclose(table.float(), start.tables[name], atol=1e-4)
 
 
+def test_mixed_precision_is_that_of_the_attribution_too():
+    network, data = small_problem(torch.float32)
+    found = disentangle(network, data, objective="selective", passes=1, rate=1e-6, precision="bfloat16")
+    start = attribute(network, data, of="logit", signed=False, precision="bfloat16")
+    for name, table in start.scores.items():
+        spread = table.std(1, keepdim=True, correction=0)
+        assert torch.allclose(found.scores[name], table / spread, atol=1e-4)
+
+
 def test_one_row_can_start_from_paths_of_all():
     network, data = small_problem()
     paths = attribute(network, data)

@@ -35,6 +35,7 @@ def attribute(
     strict: bool = False,
     limit_per_class: int | None = None,
     batch: int | None = None,
+    precision: str = "float32",
     seed: int = 0,
     device: str | torch.device | None = None,
     logits: str | int | None = None,
@@ -64,7 +65,7 @@ def attribute(
 
     Parameters
     ----------
-    data, sites, classes, groups, against, labels, strict, limit_per_class, device, logits, show_progress
+    data, sites, classes, groups, against, labels, strict, limit_per_class, precision, device, logits, show_progress
         As `disentangle`. `limit_per_class` draws by (seed, class). A group's logit is the logarithm of the sum of its
         classes' exponentials.
     keep
@@ -108,6 +109,7 @@ def attribute(
         limit_per_class=limit_per_class,
         seed=seed,
         batch=batch,
+        precision=precision,
         device=device,
         logits=logits,
         folder=None if run is None else RunFolder(run),

@@ -50,6 +50,7 @@ class Attribution(Run[Work]):
         limit_per_class: int | None = None,
         seed: int = 0,
         batch: int | None = None,
+        precision: str = "float32",
         device: str | torch.device | None = None,
         logits: str | int | None = None,
         folder: RunFolder | None = None,
@@ -74,6 +75,7 @@ class Attribution(Run[Work]):
             show_progress=show_progress,
         )
         self.question, self.keep, self.threshold, self.batch = question, keep, threshold, batch
+        self.precision = precision
         self.classes, self.groups, self.against = classes, groups, against
         self.limit_per_class, self.seed = limit_per_class, seed
         self.seconds_between_saves = seconds_between_saves
@@ -92,10 +94,11 @@ class Attribution(Run[Work]):
         )
 
     def _new_plan(self) -> Work:
-        return Work.planned(self.prepared, len(self.targets), self.batch)
+        return Work.planned(self.prepared, len(self.targets), self.batch, precision=self.precision)
 
     def _recorded_plan(self, recorded: Any) -> Work:
-        return Work(**{name: int(value) for name, value in recorded.items()})
+        counts = {name: int(value) for name, value in recorded.items() if name != "precision"}
+        return Work(**counts, precision=str(recorded["precision"]))
 
     def _plan_record(self) -> dict[str, Any]:
         self._check_sizes()
@@ -113,6 +116,7 @@ class Attribution(Run[Work]):
             "threshold": self.threshold,
             "rows": rows,
             "limit_per_class": self.limit_per_class,
+            "precision": self.precision,
             "seed": self.seed,
         }
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from unweave.errors import NumericError, SettingError
+from unweave.network.precision import autocast
 from unweave.network.tapping import Multiplier, check_finite
 from unweave.search.preparation import Prepared
 from unweave.search.reference import observe
@@ -66,7 +67,12 @@ class Question:
 
 
 def attribution_scores(
-    prepared: Prepared, images: Tensor, targets: Sequence[Target], shows: Tensor, question: Question
+    prepared: Prepared,
+    images: Tensor,
+    targets: Sequence[Target],
+    shows: Tensor,
+    question: Question,
+    precision: str = "float32",
 ) -> Tensor:
     """Sums over images, `[rows, channels of all sites]`, of the attributions to every row, or of their absolute values.
 
@@ -75,7 +81,7 @@ def attribution_scores(
         A_i(x) = integral over t of dF_c(x; t) / dg_i,      sum over all channels i = F_c(x; 1) - F_c(x; 0)
 
     by the midpoint rule. `shows` `Bool[rows, images]`: which images count for which row. Every image has gates of its
-    own, so that no image's gradient depends on another.
+    own, so that no image's gradient depends on another. `precision`: of the network's own operations.
 
     Raises
     ------
@@ -85,9 +91,9 @@ def attribution_scores(
     # Where an image counts for one row alone, as for its own class, one backward pass serves all rows.
     alone = bool((shows.sum(0) <= 1).all())
     scale = _SCALE if torch.finfo(prepared.dtype).max > _SCALE else 1.0
-    totals = _gradients(prepared, images, targets, shows, question, alone, scale)
+    totals = _gradients(prepared, images, targets, shows, question, precision, alone, scale)
     if not torch.isfinite(totals.sum()):  # a part of the network may be of float16, which has no room for the scale
-        totals = _gradients(prepared, images, targets, shows, question, alone, 1.0)
+        totals = _gradients(prepared, images, targets, shows, question, precision, alone, 1.0)
     if not torch.isfinite(totals.sum()):
         untouched = observe(prepared.tapped, images)
         check_finite(untouched.activations, untouched.scores, prepared.tapped.sites)
@@ -102,6 +108,7 @@ def _gradients(
     targets: Sequence[Target],
     shows: Tensor,
     question: Question,
+    precision: str,
     alone: bool,
     scale: float,
 ) -> Tensor:
@@ -113,7 +120,9 @@ def _gradients(
     totals = torch.zeros(parts, len(images), count, device=images.device, dtype=prepared.dtype)
     for point in points:
         gates = torch.full((len(images), count), point, device=images.device, dtype=prepared.dtype, requires_grad=True)
-        scores = prepared.tapped(images, Multiplier(sites, by_site(gates, sites))).to(prepared.dtype)
+        with autocast(images.device, precision):
+            scores = prepared.tapped(images, Multiplier(sites, by_site(gates, sites)))
+        scores = scores.to(prepared.dtype)
         answers = [question.answer(target, scores[own]).sum() for target, own in zip(targets, shows, strict=True)]
         for part, answer in enumerate([torch.stack(answers).sum()] if alone else answers):
             (gradient,) = torch.autograd.grad(answer * scale, gates, retain_graph=part + 1 < parts)

@@ -15,6 +15,7 @@ from torch import Tensor
 from unweave.data.labelled import LabelledImages
 from unweave.errors import RunError
 from unweave.estimates import fastest
+from unweave.network.precision import check_precision
 from unweave.runs.checkpoints import SECONDS_BETWEEN_SAVES, Checkpoints
 from unweave.search.attribution_scores import Question, attribution_scores
 from unweave.search.plan import fastest_rows_per_batch
@@ -28,19 +29,29 @@ _TOTALS_BYTES = 400_000_000
 
 @dataclass(frozen=True)
 class Work:
-    """What the bytes of a result depend on besides what was asked for: images a batch, rows at a time, threads."""
+    """How it is done, which decides the last digits of a result: images a batch, rows at a time, threads; and the
+    precision of the network's own operations."""
 
     batch: int
     rows: int
     threads: int
+    precision: str = "float32"
 
     @classmethod
-    def planned(cls, prepared: Prepared, rows: int, batch: int | None = None, threads: int | None = None) -> Work:
+    def planned(
+        cls,
+        prepared: Prepared,
+        rows: int,
+        batch: int | None = None,
+        threads: int | None = None,
+        precision: str = "float32",
+    ) -> Work:
         """For so many rows; what is None is what runs fastest, or torch's threads."""
+        check_precision(precision, prepared.dtype)
         batch = batch or fastest_rows_per_batch(prepared, 1)
         itemsize = torch.empty(0, dtype=prepared.dtype).itemsize
         at_once = _TOTALS_BYTES // (batch * prepared.sites.channels * itemsize)
-        return cls(batch, max(1, min(at_once, rows)), threads or torch.get_num_threads())
+        return cls(batch, max(1, min(at_once, rows)), threads or torch.get_num_threads(), precision)
 
 
 @dataclass(frozen=True)
@@ -155,6 +166,7 @@ class Attributor:
                     [self.targets[row] for row in some],
                     torch.from_numpy(shows[some][:, seen]).to(images.device),
                     self.question,
+                    self.work.precision,
                 ).to("cpu", torch.float64)
         return _Part(rows, totals, shows[rows].sum(1), damaged)
 

@@ -106,7 +106,8 @@ def disentangle(
     device
         Default: where the network is.
     precision
-        `"float32"`, or `"bfloat16"`: the network's own operations in mixed precision; scores and losses stay float32.
+        `"float32"`, or `"bfloat16"`: the network's own operations in mixed precision, in the attribution that
+        `selective` starts from too; scores and losses stay float32.
     rows_per_batch
         Classes that share one pass through the network; default: as many as run fastest.
     classes_per_shard

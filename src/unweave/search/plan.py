@@ -13,11 +13,11 @@ import torch
 from unweave.data.augmentation import AUGMENTATIONS
 from unweave.data.labelled import LabelledImages
 from unweave.errors import DataError, SettingError
+from unweave.network.precision import check_precision
 from unweave.search.preparation import Prepared
 from unweave.search.reference import Store, available_memory, bytes_per_image
 from unweave.search.targets import Against, Group, Target, make_targets
 
-PRECISIONS = ("float32", "bfloat16")
 _CPU_BATCH_BYTES = 6_000_000
 _CUDA_BATCH_IMAGES = 512
 
@@ -73,8 +73,6 @@ class Plan:
             raise SettingError(f"seed must be a whole number from 0, found {self.seed!r}")
         if self.augment not in AUGMENTATIONS:
             raise SettingError(f"no augmentation {self.augment!r}; there are {', '.join(AUGMENTATIONS)}")
-        if self.precision not in PRECISIONS:
-            raise SettingError(f"no precision {self.precision!r}; there are {', '.join(PRECISIONS)}")
         if self.kept and self.augment != "none":
             raise SettingError("keep_activations needs augment='none': augmented images differ from pass to pass")
 
@@ -247,8 +245,7 @@ def make_plan(
         start_batch=fastest_rows_per_batch(prepared, 1) if attributed and keep is None else None,
         keep=float(keep) if keep is not None and _is_real(keep) else keep,
     )
-    if precision == "bfloat16" and prepared.dtype == torch.float64:
-        raise SettingError("precision bfloat16 needs a float32 network")
+    check_precision(precision, prepared.dtype)
     if augment != "none" and len(prepared.sites.image_shape) != 3:
         raise SettingError(f"augmentation needs images [channels, height, width], found {prepared.sites.image_shape}")
     together = fastest_rows_per_batch(prepared, batch * (1 + others)) if rows_per_batch is None else rows_per_batch

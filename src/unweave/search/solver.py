@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch.nn import functional
 from unweave.data.augmentation import augment_batch_as
 from unweave.data.labelled import LabelledImages
 from unweave.errors import NumericError
+from unweave.network.precision import autocast
 from unweave.network.tapping import Multiplier, TappedNetwork
 from unweave.randomness import normal, order
 from unweave.search.chain import SearchTap
@@ -175,9 +176,7 @@ class Solver:
 
     def autocast(self) -> AbstractContextManager[object]:
         """Mixed precision for the network's own operations, if the plan asks for it; scores and losses stay wide."""
-        if self.plan.precision == "bfloat16":
-            return torch.autocast(self.device.type, torch.bfloat16)
-        return nullcontext()
+        return autocast(self.device, self.plan.precision)
 
     def step(self, batch: Batch, reference: Reference, number: int) -> Tensor:
         """One step of every row in the batch (ICCV Eq. 15, per row and site). Returns the mean class loss.

@@ -251,7 +251,7 @@ class _Found(_Reached):
 
 def start_of(plan: Plan, prepared: Prepared, images: LabelledImages) -> Attributor:
     """What finds the scores that `plan` starts from, where it does by attribution."""
-    work = Work.planned(prepared, len(plan.targets), plan.start_batch, plan.threads)
+    work = Work.planned(prepared, len(plan.targets), plan.start_batch, plan.threads, plan.precision)
     return Attributor(prepared, images, plan.targets, START_QUESTION, work, plan.limit_per_class, plan.seed)
 
 

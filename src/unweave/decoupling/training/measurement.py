@@ -14,9 +14,9 @@ from unweave.decoupling.cost import count
 from unweave.decoupling.network import DecoupledNetwork
 from unweave.decoupling.training.images import TrainingImages, in_order
 from unweave.decoupling.training.processes import Processes
-from unweave.decoupling.training.trainer import autocast
 from unweave.network.capture import capture
 from unweave.network.graph import NetworkGraph
+from unweave.network.precision import autocast
 
 _BATCH = 256
 

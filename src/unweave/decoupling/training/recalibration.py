@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from unweave.decoupling.network import DecoupledNetwork
 from unweave.decoupling.training.images import TrainingImages, epoch_batches
 from unweave.decoupling.training.settings import FitSettings
-from unweave.decoupling.training.trainer import autocast
+from unweave.network.precision import autocast
 
 
 def recalibrate(net: DecoupledNetwork, images: TrainingImages, settings: FitSettings, epoch: int) -> None:

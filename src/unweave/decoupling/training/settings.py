@@ -9,9 +9,9 @@ from typing import Any
 
 from unweave.decoupling.training.losses import Weights
 from unweave.errors import SettingError
+from unweave.network.precision import PRECISIONS
 
 AUGMENTATIONS = ("none", "cifar", "imagenet")
-PRECISIONS = ("float32", "bfloat16")
 
 
 def _number(value: Any) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from unweave.decoupling.training.losses import LayerClassifiers, losses
 from unweave.decoupling.training.processes import Processes
 from unweave.decoupling.training.settings import FitSettings
 from unweave.errors import DataError, NumericError
+from unweave.network.precision import autocast
 from unweave.progress import Advance
 from unweave.randomness import generator
 
@@ -208,10 +208,3 @@ class _Watch:
     def found(self) -> tuple[int, list[bool]] | None:
         step = int(self._step)
         return None if step < 0 or self._layers is None else (step, self._layers.tolist())
-
-
-@contextmanager
-def autocast(device: torch.device, precision: str) -> Iterator[None]:
-    """Mixed precision within the block, where it is asked for."""
-    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        yield
