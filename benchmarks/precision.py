@@ -26,8 +26,8 @@ from benchmarks.images import PREPROCESSING
 from benchmarks.studies import image_differences, paired
 from benchmarks.study_methods import METHODS, Study
 from unweave.errors import FewStepsWarning
+from unweave.network.precision import PRECISIONS
 from unweave.paths import Paths
-from unweave.search.plan import PRECISIONS
 
 TIMED_IMAGES = 64
 TIMED_PASSES = (1, 4)
