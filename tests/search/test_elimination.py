@@ -14,11 +14,28 @@ from tests.search.interrupted import Scratched
 from tests.search.problems import prepared_small, small_problem
 from unweave.data.labelled import labelled
 from unweave.errors import DataError, NumericError, SettingError
+from unweave.search import elimination as elimination_module
 from unweave.search.closing import Closed, MarginModel, close_channels
 from unweave.search.elimination import CHOICE_IMAGES, Elimination
 from unweave.search.objectives.class_terms import margin
 from unweave.search.objectives.selective import Selective
 from unweave.search.plan import Plan
+
+
+class Saturated(nn.Module):
+    """Five channels after a ReLU. The first adds `4 min(1.5 x, 1) + 0.4 x` to the score of class 0: its derivative is
+    small where it is open, and large midway to closed."""
+
+    def __init__(self):
+        super().__init__()
+        self.relu, self.last = nn.ReLU(), nn.Linear(5, 2, bias=False)
+        with torch.no_grad():
+            self.last.weight.copy_(torch.tensor([[4.0, 2, 0, 0, 0], [0.0, 0, 0, 0, 4]]))
+
+    def forward(self, images):
+        values = self.relu(images)
+        first = (1.5 * values[:, :1]).clamp(max=1.0) + 0.1 * values[:, :1]
+        return self.last(torch.cat([first, values[:, 1:]], 1))
 
 
 class Evidence(nn.Module):
@@ -104,18 +121,23 @@ def test_closed_channels_are_ranked_anew_after_every_choice():
     assert (scores[open_] > 0).all()
 
 
-def test_margins_and_their_derivatives_are_those_of_the_masked_network():
+@pytest.mark.parametrize("half", [[], [0, 9]])
+def test_margins_and_their_derivatives_are_those_of_the_masked_network(half, monkeypatch):
+    """With gates half open derivatives are taken there, and tell the margins with these gates open."""
     solver = elimination()
+    halves = torch.zeros(13, dtype=torch.float64)
+    halves[half] = 0.5
+    monkeypatch.setattr(solver, "_half_closed", lambda row, number: halves)
     with torch.no_grad():
         solver.scores[1][:, 2] = -1.0
     batch = solver.batches(0)[0]
     positions = np.concatenate([images for _, images in batch])
     reference = solver._referred(solver.data.images(positions))
-    margins, slopes = solver._slopes(batch, reference)
+    margins, slopes = solver._slopes(batch, reference, 0)
     network, (images, _) = small_problem()[0], small_problem()[1].tensors
     owner = np.concatenate([[row] * len(found) for row, found in batch])
     for image in (0, len(positions) - 1):
-        gates = torch.ones(13, dtype=torch.float64)
+        gates = 1.0 - halves
         gates[4 + 2] = 0.0
 
         def margin_of(gates, image=image):
@@ -126,9 +148,47 @@ def test_margins_and_their_derivatives_are_those_of_the_masked_network():
             values = network.relu_c(network.last(values)) * parts[2][:, None, None]
             return margin(network.classifier(values.mean((2, 3))), torch.tensor([owner[image]]))[0]
 
-        assert float(margins[image]) == pytest.approx(float(margin_of(gates).detach()), abs=1e-9)
         expected = torch.autograd.functional.jacobian(margin_of, gates)
+        opened = margin_of(gates).detach() + halves @ expected
+        assert float(margins[image]) == pytest.approx(float(opened), abs=1e-9)
         torch.testing.assert_close(slopes[image], expected, atol=1e-9, rtol=1e-7)
+
+
+def test_twice_as_many_as_go_next_are_half_open_the_cheapest_first():
+    solver = elimination(0.5, classes=(0,), passes=10, batch=40)
+    channels = torch.arange(13)
+    open_ = channels != 4
+    costs = torch.where(open_, (channels - 6).abs().double(), torch.inf)
+    assert not solver._half_closed(0, 1).any()  # before the first choice no cost is known
+    solver._write(0, torch.ones(13, dtype=torch.float64), Closed(open_, [4], costs))
+    solver.steps[0] = 1
+    # after two of seven passes 11 of 13 are wanted, 12 are open
+    assert set(torch.nonzero(solver._half_closed(0, 1))[:, 0].tolist()) == {5, 6}
+
+
+def test_a_channel_whose_loss_would_show_only_midway_stays(monkeypatch):
+    images = torch.tensor([[1.0, 1, 1, 1, 0], [0.0, 0, 1, 1, 1]]).repeat(8, 1)
+    data = TensorDataset(images, torch.arange(2).repeat(8))
+    settings = {"keep": 0.4, "passes": 10, "sites": ["relu/relu:0"]}
+    (mask,) = told(Saturated().eval(), data, **settings).masks.values()
+    assert mask[0].tolist() == [True, False, False, False, True]
+    monkeypatch.setattr(elimination_module, "HALF_OPEN", 0)
+    (mask,) = told(Saturated().eval(), data, **settings).masks.values()
+    assert mask[0].tolist() == [False, True, False, False, True]
+
+
+def test_the_size_is_reached_early_and_channels_are_exchanged_from_then_on(monkeypatch):
+    solver, asked = elimination(0.5, classes=(0,), passes=10, batch=40), []
+
+    def spy(model, open_, keep, reopen=0):
+        asked.append((keep, reopen))
+        return close_channels(model, open_, keep, reopen)
+
+    monkeypatch.setattr(elimination_module, "close_channels", spy)
+    monkeypatch.setattr(elimination_module, "EXCHANGED", 0.3)
+    finished(solver)
+    # 13 channels, 6.5 fewer after seven passes: of 1 fewer 0.4 are opened again. Then 0.3 * 13 * (2/3, 1/3, 0).
+    assert asked == [(12, 0), (11, 0), (10, 0), (9, 0), (8, 0), (7, 0), (6, 0), (6, 3), (6, 1), (6, 1)]
 
 
 def test_a_row_is_searched_as_if_it_were_alone():
@@ -154,7 +214,7 @@ def test_a_choice_is_made_on_all_images_since_the_last():
     parts = []
     for batch in batches:
         positions = np.concatenate([images for _, images in batch])
-        found = solver._slopes(batch, solver._referred(solver.data.images(positions)))
+        found = solver._slopes(batch, solver._referred(solver.data.images(positions)), 0)
         parts.append((*found, solver._own(batch)))
     margins, slopes, own = (torch.cat(part) for part in zip(*parts, strict=True))
     expected = close_channels(MarginModel(margins, slopes, own), torch.ones(13, dtype=torch.bool), 6, reopen=3)

@@ -22,6 +22,12 @@ CHOICE_IMAGES = 100
 """Images of a row that a choice looks at, and as many others."""
 REOPENED = 0.4
 """Channels that a choice may open again, as a share of those by which it makes a row smaller."""
+REACHED = 0.7
+"""Share of the passes after which a row has the size that is asked for; choices then exchange channels."""
+EXCHANGED = 0.03
+"""Share of all channels that a choice may exchange at first when the size is reached; fewer and fewer later."""
+HALF_OPEN = 2
+"""Channels that are half open while derivatives are taken, as a multiple of those that the next choice closes."""
 
 
 class Elimination(Solver):
@@ -29,8 +35,10 @@ class Elimination(Solver):
 
     A choice looks at about `CHOICE_IMAGES` images of the row and as many others, those since the last one. Each image's
     margin `m = z_c - logsumexp_{k != c} z_k` and its derivatives by all gates are taken with the row's channels as they
-    are; `close_channels` then chooses on the linear model of them. Scores say when: below 0 for closed channels, the
-    first ones lowest; above 0 for open ones, by how much their closing would cost.
+    are, but the likeliest to go next half open: what a channel does is then asked midway between before and after.
+    `close_channels` chooses on the linear model of them. After `REACHED` of the passes the size is that asked for, and
+    choices exchange channels. Scores say when: below 0 for closed channels, the first ones lowest; above 0 for open
+    ones, by how much their closing would cost.
     """
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
@@ -58,7 +66,7 @@ class Elimination(Solver):
 
     def step(self, batch: Batch, reference: Reference, number: int) -> Tensor:
         """Take the margins and their derivatives; choose where a row has seen enough. Returns the mean class loss."""
-        margins, slopes = self._slopes(batch, reference)
+        margins, slopes = self._slopes(batch, reference, number)
         own = self._own(batch)
         sizes = [len(images) for _, images in batch]
         for (row, _), *part in zip(batch, *(torch.split(t, sizes) for t in (margins, slopes, own)), strict=True):
@@ -71,17 +79,24 @@ class Elimination(Solver):
 
     def _choices_made(self, row: int) -> float:
         """In this pass, by the row's mini-batches so far, as a share of those of the pass."""
-        images, batch = len(self.images[row]), self.plan.batch
-        batches = -(-images // batch)
-        choices = min(batches, max(1, round(images / CHOICE_IMAGES)))
+        batches = -(-len(self.images[row]) // self.plan.batch)
+        choices = self._choices(row)
         return float(int(self._batches[row]) * choices // batches) / choices
 
-    def _slopes(self, batch: Batch, reference: Reference) -> tuple[Tensor, Tensor]:
-        """`[images]` margins and `[images, channels of all sites]` their derivatives by the image's own gates."""
+    def _choices(self, row: int) -> int:
+        """In a pass."""
+        images = len(self.images[row])
+        return min(-(-images // self.plan.batch), max(1, round(images / CHOICE_IMAGES)))
+
+    def _slopes(self, batch: Batch, reference: Reference, number: int) -> tuple[Tensor, Tensor]:
+        """`[images]` margins with the row's channels open, and `[images, channels of all sites]` the derivatives of the
+        margins by the image's own gates; with gates half open, margins are extrapolated by these."""
         members = membership([len(images) for _, images in batch], self.device, self.dtype)
+        closing = torch.stack([self._half_closed(row, number) for row, _ in batch])
         rows = torch.tensor([row for row, _ in batch], device=self.device)
-        gates = [members.T @ (table.index_select(0, rows) > 0).to(self.dtype) for table in self.scores]
-        gates = [gate.requires_grad_() for gate in gates]
+        open_ = (torch.cat(self.scores, 1).index_select(0, rows) > 0).to(self.dtype)
+        parts = torch.split(open_ - closing, [site.channels for site in self.sites], dim=1)
+        gates = [(members.T @ part).requires_grad_() for part in parts]
         with torch.enable_grad(), self.autocast():
             scores = self.tapped(reference.images, Multiplier(self.sites, gates))
             margins = margin(self._collapsed(batch, scores), self._labels(batch))
@@ -89,26 +104,49 @@ class Elimination(Solver):
         if not (torch.isfinite(margins).all() and torch.isfinite(slopes).all()):
             observe(self.tapped, reference.images)  # names the site, where the network itself is to blame
             raise NumericError("the derivatives of the class scores by the gates contain NaN or infinity")
-        return margins.detach(), slopes
+        return margins.detach() + (members.T @ closing * slopes).sum(1), slopes
+
+    def _half_closed(self, row: int, number: int) -> Tensor:
+        """`[channels]`: 1/2 for those open ones that cost least to close, by the last choice; 0 for the others, and for
+        all before the first choice."""
+        scores = self._scores_of(row)
+        found = torch.zeros_like(scores)
+        if self.steps[row]:
+            open_ = scores > 0
+            next_ = number + self._choices_made(row) + 1 / self._choices(row)
+            fewer = max(0, int(open_.sum()) - self._kept_after(next_))
+            found[scores.masked_fill(~open_, torch.inf).argsort()[: HALF_OPEN * fewer]] = 0.5
+            found[~open_] = 0.0
+        return found
+
+    def _scores_of(self, row: int) -> Tensor:
+        """`[channels of all sites]`"""
+        return torch.cat([table[row] for table in self.scores])
 
     def _choose(self, row: int, done: float) -> None:
         """Close channels of a row, `done` passes being over."""
         margins, slopes, own = (torch.cat(parts) for parts in zip(*self._seen.pop(row), strict=True))
         if not own.any():
             return  # a row without intact images stays as it is
-        scores = torch.cat([table[row] for table in self.scores])
+        scores = self._scores_of(row)
         open_ = scores > 0
         keep = self._kept_after(done)
-        reopen = round(REOPENED * max(0, int(open_.sum()) - keep))
+        fewer = max(0, int(open_.sum()) - keep)
+        reopen = round(REOPENED * fewer) if fewer else self._exchanged_after(done)
         found = close_channels(MarginModel(margins, slopes, own), open_, keep, reopen)
         self._write(row, scores, found)
         self.steps[row] += 1
 
     def _kept_after(self, done: float) -> int:
-        """Channels that are open after so many passes: from all to `keep` in equal steps."""
+        """Channels that are open after so many passes: from all to `keep` in equal steps, then `keep`."""
         assert self.plan.keep is not None
-        share = 1 - (1 - self.plan.keep) * done / self.plan.passes
+        share = 1 - (1 - self.plan.keep) * min(1.0, done / (REACHED * self.plan.passes))
         return max(1, round(share * self.channels))
+
+    def _exchanged_after(self, done: float) -> int:
+        """Channels that a choice may exchange after so many passes: at least one."""
+        left = min(1.0, (1 - done / self.plan.passes) / (1 - REACHED))
+        return max(1, round(EXCHANGED * left * self.channels))
 
     def _write(self, row: int, scores: Tensor, found: Closed) -> None:
         """Scores of a row: its closed channels in the order in which they went, its open ones by what they cost."""
