@@ -86,3 +86,8 @@ def test_what_was_searched_on_groups_and_a_hierarchy_are_on_the_page(unweave, ru
         (tmp_path / "wrong").write_text(content)
         ran = unweave("report", run, option, tmp_path / "wrong")
         assert (ran.status, ran.err.count("\n")) == (2, 1)
+    (tmp_path / "wrong").write_text("0,even\n2,even\n")
+    for command in ("report", "analyse"):
+        ran = unweave(command, run, "--groups", tmp_path / "wrong", "--dry-run")
+        assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
+        assert "at least two groups must have rows, found 1 of 1" in ran.err

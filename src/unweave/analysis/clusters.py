@@ -116,6 +116,20 @@ def cluster(
     return Clusters(tree, order, alike.matrix, alike.names, names, group_of, leaves, agreement)
 
 
+def check_comparable(
+    paths: Paths, groups: Mapping[str, Sequence[int | str]] | None, distances: np.ndarray | None
+) -> None:
+    """Refuse groups and distances that `cluster` would refuse, before anything is measured.
+
+    Raises
+    ------
+    SettingError
+        As `cluster`.
+    """
+    _grouped(groups or {}, paths.rows.names, paths.rows.classes)
+    _checked(distances, len(paths))
+
+
 def _grouped(
     groups: Mapping[str, Sequence[int | str]], names: tuple[str, ...], classes: tuple[int, ...]
 ) -> tuple[tuple[str, ...], np.ndarray, list[str]]:

@@ -92,7 +92,7 @@ def analyse(
     from unweave.pipeline.applicable import applicable, with_enough_images
     from unweave.pipeline.decoupled import refuse_training
     from unweave.pipeline.exciting import excited_of
-    from unweave.pipeline.groups import distances_of, groups_of
+    from unweave.pipeline.groups import grouping_of
     from unweave.pipeline.inputs import recorded_inputs
     from unweave.pipeline.measures import (
         NEEDS_IMAGES,
@@ -126,8 +126,7 @@ def analyse(
     }
     check_options(names, options)
     check_rows(names, paths, **there)
-    given = groups_of(groups, paths)
-    apart = distances_of(hierarchy, paths, inputs.classes_file) if hierarchy is not None else None
+    given, apart = grouping_of(groups, hierarchy, paths, inputs.classes_file, clustered="clusters" in names)
     if not dry_run:
         check_places(folder)
     needed = any(name in NEEDS_IMAGES for name in names)

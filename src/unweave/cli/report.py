@@ -55,8 +55,9 @@ def report(
     from unweave.errors import DataError
     from unweave.paths import Paths
     from unweave.pipeline.decoupled import refuse_training
-    from unweave.pipeline.groups import distances_of, groups_of
+    from unweave.pipeline.groups import grouping_of
     from unweave.pipeline.inputs import recorded_inputs
+    from unweave.pipeline.measures import LEAST_ROWS
     from unweave.pipeline.report import report as write_report
     from unweave.pipeline.report_cost import report_cost
     from unweave.runs.folder import RunFolder
@@ -67,8 +68,8 @@ def report(
     inputs, recorded_seed = recorded_inputs(folder)
     paths = Paths.load(folder.finished_paths())
     runs = [Paths.load(RunFolder(one).finished_paths()) for one in against or []]
-    given = groups_of(groups, paths)
-    apart = distances_of(hierarchy, paths, inputs.classes_file) if hierarchy is not None else None
+    clustered = len(paths) >= LEAST_ROWS["clusters"]
+    given, apart = grouping_of(groups, hierarchy, paths, inputs.classes_file, clustered=clustered)
     spec = data or inputs.validation
     if spec is None:
         raise DataError("a report needs images to measure on: give --data, or --validation when searching")

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from unweave.analysis.class_rows import named
+from unweave.analysis.clusters import check_comparable
 from unweave.analysis.wordnet import wordnet_distances
 from unweave.data.cifar import CIFAR10_CLASSES, CIFAR10_GROUPS
 from unweave.data.class_list import read_class_list
@@ -116,3 +117,21 @@ def distances_of(file: str, paths: Paths, classes_file: str | None) -> np.ndarra
     known = {entry.index: entry.wnid for entry in read_class_list(classes_file)} if classes_file is not None else {}
     ids = [known.get(index) or name for index, name in zip(paths.rows.classes, paths.rows.names, strict=True)]
     return wordnet_distances(file, ids)
+
+
+def grouping_of(
+    groups: str | None, hierarchy: str | None, paths: Paths, classes_file: str | None, *, clustered: bool
+) -> tuple[Groups | None, np.ndarray | None]:
+    """What was typed of groups and of a hierarchy; with `clustered`, checked as `cluster` will, before anything is
+    measured.
+
+    Raises
+    ------
+    DataError, SettingError
+        As `groups_of`, `distances_of` and `cluster`.
+    """
+    given = groups_of(groups, paths)
+    apart = distances_of(hierarchy, paths, classes_file) if hierarchy is not None else None
+    if clustered:
+        check_comparable(paths, given, apart)
+    return given, apart
