@@ -125,9 +125,9 @@ def disentangle(
         objective's own (`selective`: attribution; the others: random).
     keep
         The share of all channels that every row keeps, between 0 and 1, for `selective`: instead of learning scores,
-        channels are closed one after the other, some after every pass, always the one whose closing is predicted to
-        harm decisions least (docs/objectives.md). `beta`, `rate` and `start` have no part in it, and there is no
-        reconstruction. More passes make it better.
+        channels are closed one after the other, some after every hundred images of a class, always the one whose
+        closing is predicted to harm decisions least; the last 0.3 of the passes exchange some (docs/objectives.md).
+        `beta`, `rate` and `start` have no part in it, and there is no reconstruction. More passes make it better.
     logits
         For networks that return a dict, tuple or dataclass: which part is the class scores.
     run
