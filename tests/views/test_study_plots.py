@@ -12,12 +12,13 @@ from unweave.analysis.interpretability import interpretability, pairs
 from unweave.analysis.misjudgements import Misjudgements
 from unweave.analysis.similarity import similarity
 from unweave.analysis.stability import stability
+from unweave.errors import PathsError
 from unweave.paths import Rows
 from unweave.tables import Table
 from unweave.views.cluster_plots import plot_clusters, plot_interpretability, plot_pairs
 from unweave.views.control_plots import plot_ablation, plot_keep_curve, plot_stability
 from unweave.views.exciting_plots import plot_exciting
-from unweave.views.misjudgement_plots import plot_misjudgements
+from unweave.views.misjudgement_plots import plot_confusion_ranks, plot_misjudgements
 from unweave.views.mosaic_plots import as_picture, highlighted, plot_feature_maps, plot_hit_rate
 from unweave.views.plots import plot_similarity, plot_similarity_matrix
 from unweave.views.style import CHANCE, save_figure
@@ -79,9 +80,9 @@ def curves():
 def misjudged(p=0.01):
     columns = {"name": NAMES, "mis": (0.5, 0.4, float("nan"), 0.6, 0.3), "oth": (0.3, 0.35, 0.2, 0.4, 0.35)}
     summary = {"mis": 0.45, "oth": 0.35, "difference": 0.1, "p": p, "permutations": 4, "share_shared": 0.5}
-    return Misjudgements(
-        Table("", columns, {}, {**summary, "share_by_chance": 0.75}), Table("", {}, {}), np.arange(4) / 100
-    )
+    summary |= {"share_by_chance": 0.75, "correlation": 0.25, "correlation_p": p}
+    images = Table("", {"rank": (1, 1, 3, 1, 2)}, {})
+    return Misjudgements(Table("", columns, {}, summary), images, np.arange(4) / 100, np.arange(4) / 10)
 
 
 NAN = float("nan")
@@ -97,7 +98,7 @@ def not_compared(misjudged, without_row, share_shared):
     summary = {**dict.fromkeys(("mis", "oth", "difference", "p"), NAN), "permutations": 0, "share_by_chance": 0.75}
     summary |= {"classes_compared": 0, "misjudged": misjudged, "without_row": without_row, "share_shared": share_shared}
     columns = {"name": NAMES, "mis": (0.5, *[NAN] * 4), "oth": (NAN,) * 5}
-    return Misjudgements(Table("", columns, {}, summary), Table("", {}, {}), np.empty(0))
+    return Misjudgements(Table("", columns, {}, summary), Table("", {"rank": ()}, {}), np.empty(0), np.empty(0))
 
 
 def maps():
@@ -133,6 +134,7 @@ FIGURES = {
     "keep_curve": lambda: plot_keep_curve(curves()),
     "stability": lambda: plot_stability(stability(runs())),
     "misjudgements": lambda: plot_misjudgements(misjudged()),
+    "confusion_ranks": lambda: plot_confusion_ranks(misjudged()),
     "misjudgements_not_compared": lambda: plot_misjudgements(not_compared(7, 2, 0.5), own_similarity=0.8),
     "clusters": lambda: plot_clusters(cluster(PATHS, groups={"$soft$": [0, 1], "<hard>": [2, 3]}), own_similarity=0.8),
     "interpretability": lambda: plot_interpretability(networks()),
@@ -253,6 +255,21 @@ def test_where_no_class_can_be_compared_the_figure_says_why_and_nothing_that_is_
     assert reason in words
     assert "nan" not in words
     assert ("50% are among the three most similar classes; by chance 75%" in words) == (counted[2] == 0.5)
+
+
+def test_wrong_answers_are_counted_by_how_similar_their_class_is():
+    figure = plot_confusion_ranks(misjudged())
+    curve, chance = (line.get_xydata().tolist() for line in figure.axes[0].lines)
+    assert curve == [[0, 0], [1, pytest.approx(3 / 5)], [2, pytest.approx(4 / 5)], [3, 1], [4, 1]]
+    assert chance == [[0, 0], [4, 1]]
+    words = words_of(figure)
+    assert "rank correlation of +0.25 with how similar they are (0: none, p = 0.010" in words
+    assert "p =" not in words_of(plot_confusion_ranks(misjudged(NAN)))
+
+
+def test_wrong_answers_of_which_none_has_a_row_have_no_figure():
+    with pytest.raises(PathsError, match="the labels that it gives are of classes without a row"):
+        plot_confusion_ranks(not_compared(7, 7, NAN))
 
 
 def test_every_figure_of_similarity_has_the_line_of_a_class_s_similarity_to_itself_or_says_that_it_is_missing():

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from unweave.analysis.class_rows import class_rows, no_images, without_images
+from unweave.analysis.confusion_correlation import confusion_correlation, p_of
 from unweave.analysis.origin import origin
 from unweave.analysis.predictions import Predictor, image_batches, left_out
 from unweave.analysis.similarity import Similarity, similarity
@@ -28,11 +29,12 @@ TOP = 3
 @dataclass(frozen=True, eq=False)
 class Misjudgements:
     """`classes`: a row a class, with the means in its summary. `images`: a row a misjudged image. `permuted`: the
-    difference Mis. - Oth. under each permutation of the class labels."""
+    difference Mis. - Oth. under each permutation of the class labels; `permuted_correlations`: the rank correlation."""
 
     classes: Table
     images: Table
     permuted: np.ndarray
+    permuted_correlations: np.ndarray
 
     def to_frame(self) -> object:
         """The table of classes as a pandas frame."""
@@ -64,6 +66,11 @@ def misjudgements(
     `p = (1 + |{permuted difference >= difference}|) / (1 + permutations)`: how often classes named at random would show
     as much.
 
+    A class that is called by every other one at least once, as on many images or by a weak network, has no `Oth.`: how
+    often counts there. `correlation` is the rank correlation, over all ordered pairs of classes, of the share of one's
+    images that are called by the other with their similarity (`confusion_correlation`), with a `p` of its own from
+    the same permutations.
+
     Wrong labels of classes that have no row are counted and left out.
 
     Returns
@@ -73,7 +80,8 @@ def misjudgements(
         `wrong_labels` (number of different ones), `mis`, `oth`, `difference` (NaN where undefined), `similar` (the
         three most similar classes), `confusions` (the up to three most frequent wrong labels), `shared` (how many of
         the confusions are among the similar; of equal ones those of lower index come first). Its summary has `mis`,
-        `oth`, `difference`, `p` (NaN if no class has both means), `classes_compared` (those that have), `misjudged`
+        `oth`, `difference`, `p` (NaN if no class has both means), `classes_compared` (those that have), `correlation`
+        and `correlation_p` (NaN if all pairs are equally often confused, or equally similar), `misjudged`
         (images given another label), `without_row` (those of them called by a class that has no row), and
         `share_shared` of the confusions beside `share_by_chance`.
         `images`: `position`, `label`, `prediction` (names), `similarity` of the two, `rank` (1: the most similar).
@@ -206,6 +214,7 @@ def _compared(
     mean_mis, mean_oth = _mean_difference(mis, oth, weights)
     permuted = permuted_differences(matrix, counts, weighting, permutations, seed)
     difference = mean_mis - mean_oth
+    correlation, correlations = confusion_correlation(matrix, counts, found.images, permutations, seed)
     ranks = _ranks(matrix)
     similar = [np.argsort(row, kind="stable")[: min(TOP, len(names) - 1)] for row in ranks]
     confused = [[int(j) for j in np.argsort(-row, kind="stable")[:TOP] if row[j]] for row in counts]
@@ -240,10 +249,10 @@ def _compared(
             "mis": mean_mis,
             "oth": mean_oth,
             "difference": difference,
-            "p": float((1 + (permuted >= difference - 1e-12).sum()) / (1 + len(permuted)))
-            if len(permuted)
-            else float("nan"),
-            "permutations": len(permuted),
+            "p": p_of(difference, permuted),
+            "correlation": correlation,
+            "correlation_p": p_of(correlation, correlations),
+            "permutations": permutations,
             "classes_compared": int((~np.isnan(mis - oth)).sum()),
             "misjudged": int(counts.sum()) + found.elsewhere,
             "without_row": found.elsewhere,
@@ -252,7 +261,7 @@ def _compared(
             "weighting": weighting,
         },
     )
-    return Misjudgements(classes, _images_table(paths, matrix, ranks, found, read, where), permuted)
+    return Misjudgements(classes, _images_table(paths, matrix, ranks, found, read, where), permuted, correlations)
 
 
 def _ranks(matrix: np.ndarray) -> np.ndarray:

@@ -187,16 +187,17 @@ def _looks(paths: Paths, measuring: Measuring) -> Section | None:
 
 
 def _errors(wrong: Misjudgements | None, shared: Shared) -> Section:
-    from unweave.views.misjudgement_plots import plot_misjudgements, why_nothing_compared
+    from unweave.views.misjudgement_plots import plot_confusion_ranks, plot_misjudgements, why_nothing_compared
     from unweave.views.report.content import Picture, Section
 
     heading = "Why the network errs"
     if wrong is None:
         return Section(heading, "Not measured: it compares at least three single classes.")
+    ranks = [Picture(plot_confusion_ranks(wrong), "wrong answers by similarity")] if len(wrong.images) else []
     if reason := why_nothing_compared(wrong):
-        return Section(heading, reason)
+        return Section(heading, reason, ranks)
     misjudged, elsewhere = (wrong.classes.summary[name] for name in ("misjudged", "without_row"))
     text = f"{elsewhere} of {misjudged} misjudged images, called by classes without a row, are left out."
     figure = plot_misjudgements(wrong, own_similarity=shared.own_similarity)
-    pictures = [Picture(figure, "similarity to wrong labels, and to other labels")]
+    pictures = [Picture(figure, "similarity to wrong labels, and to other labels"), *ranks]
     return Section(heading, text if elsewhere else "", pictures)

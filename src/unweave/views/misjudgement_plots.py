@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from unweave.analysis.misjudgements import Misjudgements
+from unweave.errors import PathsError
 from unweave.views.style import CHANCE, ORIGINAL, SUB_ARCHITECTURE, new_figure, short
 
 _MOST_CLASSES = 30
@@ -64,6 +65,50 @@ def plot_misjudgements(result: Misjudgements, *, own_similarity: float | None = 
     return figure
 
 
+def plot_confusion_ranks(result: Misjudgements) -> Figure:
+    """How many of the wrong answers name one of the classes most similar to the image's, against the number of these.
+
+    Raises
+    ------
+    PathsError
+        If no wrong answer names a class that has a row.
+    """
+    if not len(result.images):
+        raise PathsError(why_nothing_compared(result))
+    others = len(result.classes) - 1
+    counts = np.bincount(np.asarray(result.images["rank"]), minlength=others + 1)[1:]
+    figure, axes = new_figure(
+        6.4,
+        4.0,
+        "Are wrong answers those of similar classes?",
+        "How to read: of the wrong answers, the share that names one of the classes most similar to the image's own, "
+        f"by how many of these are counted. Above the dashed line: similar classes are confused. {in_words(result)}",
+    )
+    asked = np.arange(others + 1)
+    reached = np.concatenate([[0], counts.cumsum() / counts.sum()])
+    axes.plot(asked, reached, color=SUB_ARCHITECTURE, marker="o" if others <= _MOST_CLASSES else "", markersize=4)
+    axes.plot([0, others], [0, 1], color=CHANCE, linestyle="--", linewidth=1, label="classes named at random")
+    axes.set_xlabel("most similar classes that are counted")
+    axes.set_ylabel(f"share of {int(counts.sum())} wrong answers")
+    axes.set_xlim(0, others)
+    axes.set_ylim(0, 1.02)
+    axes.legend(loc="lower right", frameon=False, fontsize=8)
+    return figure
+
+
+def in_words(result: Misjudgements) -> str:
+    """What the rank correlation of confusion and similarity is, in a sentence; empty where there is none."""
+    summary = result.classes.summary
+    value, p = float(summary["correlation"]), float(summary["correlation_p"])
+    if np.isnan(value):
+        return ""
+    chance = "" if np.isnan(p) else f", p = {p:.3f} with classes permuted {summary['permutations']} times"
+    return (
+        "Over all pairs of classes, how often one is called the other has a rank correlation of "
+        f"{value:+.2f} with how similar they are (0: none{chance})."
+    )
+
+
 def why_nothing_compared(result: Misjudgements) -> str:
     """Why no class has both Mis. and Oth., in sentences; empty where one has."""
     summary = result.classes.summary
@@ -81,7 +126,7 @@ def why_nothing_compared(result: Misjudgements) -> str:
     left_out = f" ({elsewhere} of them, called by classes without a row, are left out)" if elsewhere else ""
     return (
         f"{wrong}{left_out}, and calls each class that it misjudges by every other one that has a row, so that none is "
-        "left to compare with: search more classes."
+        "left to compare wrong labels with: how often counts."
     )
 
 
