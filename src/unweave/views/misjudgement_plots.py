@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from unweave.analysis.misjudgements import Misjudgements
 from unweave.errors import PathsError
@@ -91,6 +92,7 @@ def plot_confusion_ranks(result: Misjudgements) -> Figure:
     axes.set_xlabel("most similar classes that are counted")
     axes.set_ylabel(f"share of {int(counts.sum())} wrong answers")
     axes.set_xlim(0, others)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(0, 1.02)
     axes.legend(loc="lower right", frameon=False, fontsize=8)
     return figure
