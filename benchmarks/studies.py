@@ -137,7 +137,9 @@ def figures_of(tables: dict[str, Table], seconds: dict[str, Any] | None) -> dict
     }
     for name in ("misjudgements", "misjudgements_compressed"):
         if name in tables:
-            found |= {f"{name}_{key}": tables[name].summary[key] for key in ("mis", "oth", "difference", "p")}
+            told = ("mis", "oth", "difference", "p", "correlation", "correlation_p")
+            summary = tables[name].summary  # kept before the correlation was measured: without
+            found |= {f"{name}_{key}": summary[key] for key in told if key in summary}
     for measure, value in zip(tables["clusters"]["measure"], tables["clusters"]["value"], strict=True):
         found[f"clusters: {measure}"] = value
     if ablation is not None:

@@ -95,8 +95,15 @@ def _controls(methods: dict[str, dict[str, Any]]) -> list[str]:
     return _table((*head, "area kept", "area removed", "area random", "hit rate, best site"), rows)
 
 
+_CONFUSED = {
+    "misjudgements": "how often confused, how similar: rank correlation (p)",
+    "misjudgements_compressed": "the same correlation, JPEG images",
+}
+
+
 def _relations(methods: dict[str, dict[str, Any]]) -> list[str]:
     head = ("method", "other classes, other seed", "itself, other seed", "sites told apart")
+    confused = [name for name in _CONFUSED if any(f"{name}_correlation" in m["figures"] for m in methods.values())]
     rows = []
     for name, result in methods.items():
         stable, sites = (
@@ -113,11 +120,20 @@ def _relations(methods: dict[str, dict[str, Any]]) -> list[str]:
                 *apart,
                 _mean(result, "interpretability", 1e4, 2),
                 _mean(result, "clusters: groups and clusters, adjusted Rand index", 1, 2),
-                *(_misjudged(result, measure) for measure in ("misjudgements", "misjudgements_compressed")),
+                *(_misjudged(result, measure) for measure in _CONFUSED),
+                *(_correlated(result, measure) for measure in confused),
             )
         )
     more = ("interpretability, 1e-4", "groups (adjusted Rand)", "Mis., Oth. (p)", "the same, JPEG images")
-    return _table((*head, *more), rows)
+    return _table((*head, *more, *(_CONFUSED[name] for name in confused)), rows)
+
+
+def _correlated(result: dict[str, Any], measure: str) -> str:
+    figures = result["figures"]
+    if f"{measure}_correlation" not in figures:
+        return "-"
+    chances = ", ".join(f"{p:.3f}" for p in figures[f"{measure}_correlation_p"]["values"])
+    return f"{figures[f'{measure}_correlation']['mean']:+.2f} ({chances})"
 
 
 def _misjudged(result: dict[str, Any], measure: str) -> str:

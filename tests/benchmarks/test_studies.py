@@ -60,6 +60,7 @@ def test_every_method_is_searched_measured_and_shown(study, tmp_path):
         assert difference["difference"] == pytest.approx(by_class, abs=1e-5)
         assert difference["low"] <= difference["difference"] <= difference["high"]
         assert f"| {method}" in printed
+        assert "rank correlation (p) | the same correlation, JPEG images" in printed
     sizes = [json.loads((tmp_path / "results" / f"studies_resnet20_{m}.json").read_text()) for m in METHODS]
     kept = {result["method"]: result["figures"]["kept"]["values"] for result in sizes}
     assert kept["random"] == kept["released"]
