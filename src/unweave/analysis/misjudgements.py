@@ -69,7 +69,7 @@ def misjudgements(
     A class that is called by every other one at least once, as on many images or by a weak network, has no `Oth.`: how
     often counts there. `correlation` is the rank correlation, over all ordered pairs of classes, of the share of one's
     images that are called by the other with their similarity (`confusion_correlation`), with a `p` of its own from
-    the same permutations.
+    the same permutations. A class that many images are called by, and that shares much with all, raises it too.
 
     Wrong labels of classes that have no row are counted and left out.
 

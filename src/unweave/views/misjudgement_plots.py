@@ -128,7 +128,7 @@ def why_nothing_compared(result: Misjudgements) -> str:
     left_out = f" ({elsewhere} of them, called by classes without a row, are left out)" if elsewhere else ""
     return (
         f"{wrong}{left_out}, and calls each class that it misjudges by every other one that has a row, so that none is "
-        "left to compare wrong labels with: how often counts."
+        "left to compare wrong labels with. Wrong answers by similarity count how often, instead."
     )
 
 
