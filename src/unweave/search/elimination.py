@@ -150,7 +150,10 @@ class Elimination(Solver):
 
     def _write(self, row: int, scores: Tensor, found: Closed) -> None:
         """Scores of a row: its closed channels in the order in which they went, its open ones by what they cost."""
-        order = _order(scores, found)
+        earlier = torch.nonzero((scores <= 0) & ~found.open)[:, 0]
+        earlier = earlier[scores[earlier].argsort()]
+        now = set(found.order)
+        order = [channel for channel in earlier.tolist() if channel not in now] + found.order
         ranks = torch.arange(1, len(order) + 1, dtype=scores.dtype, device=scores.device)
         scores[order] = ranks / (len(order) + 1) - 1
         costs = found.costs[found.open]
@@ -173,20 +176,6 @@ class Elimination(Solver):
         for row in (row for row in range(len(self._batches)) if f"own.{row:06d}" in state):
             tables = [torch.from_numpy(state[f"{name}.{row:06d}"]).to(self.device) for name in _SEEN]
             self._seen[row] = [(tables[0], tables[1], tables[2])]
-
-
-def _order(scores: Tensor, found: Closed) -> list[int]:
-    """All closed channels, the first to go first: what a choice closed last. Where it exchanged, each channel that went
-    takes the place of one that came back, so that larger sizes are exchanged with it."""
-    earlier = torch.nonzero(scores <= 0)[:, 0]
-    earlier = earlier[scores[earlier].argsort()]
-    back = [channel for channel in earlier.tolist() if found.open[channel]]
-    gone = [channel for channel in found.order if scores[channel] > 0]
-    if len(back) == len(gone):
-        places = dict(zip(back, gone, strict=True))
-        return [places.get(channel, channel) for channel in earlier.tolist()]
-    now = {*found.order, *back}
-    return [channel for channel in earlier.tolist() if channel not in now] + found.order
 
 
 _SEEN = ("margins", "slopes", "own")
