@@ -13,21 +13,22 @@ from unweave.views.style import RANDOM, SUB_ARCHITECTURE, new_figure, save_figur
 
 
 def section(found: Sequence[dict[str, Any]]) -> list[str]:
-    """One table and picture a network."""
+    """One table and picture a result."""
     lines: list[str] = []
     for r in found:
         given, whole = r["settings"], r["whole_network"]
-        seeds = ", ".join(str(run["seed"]) for run in r["raw"])
+        seeds = ", ".join(map(str, r["sizes"][-1]["seeds"]))
         lines += [
             f"{r['network']}, `selective` with `keep=`, {given['search_images_per_class']} images a class, "
             f"{given['passes']} passes, augmentation {given['augment']}, {given.get('precision', 'float32')}, "
             f"{given['choices']} choices a class, seeds {seeds}; measured on {r['measured_on']}. In percent; in "
             "brackets the seeds; points against the whole network with 95 % intervals over images (paired), a seed "
             "each.",
+            *(["", r["remark"]] if "remark" in r else []),
             "",
             "| channels | mean of sites | own class | false accepts | balanced | worst class | points against the "
-            "whole network |",
-            "|---|---|---|---|---|---|---|",
+            "whole network | random masks, balanced |",
+            "|---|---|---|---|---|---|---|---|",
         ]
         for size in r["sizes"]:
             against = ", ".join(
@@ -35,20 +36,18 @@ def section(found: Sequence[dict[str, Any]]) -> list[str]:
                 for c in size["against_whole_network"]["each_seed"]
             )
             cells = [_spread(size[name]) for name in ("mean_of_sites", "own", "false_accepts", "balanced", "worst")]
-            lines.append(f"| {100 * size['channels']:.0f} | " + " | ".join(cells) + f" | {against} |")
+            random = ", ".join(f"{100 * one:.1f}" for one in size.get("random", []))
+            lines.append(f"| {100 * size['channels']:.0f} | " + " | ".join(cells) + f" | {against} | {random} |")
         own, false, balanced, worst = (100 * whole[k] for k in ("own", "false_accepts", "balanced", "worst"))
-        lines.append(f"| 100 | 100 | {own:.1f} | {false:.1f} | {balanced:.1f} | {worst:.1f} | |")
-        smallest = 100 * r["sizes"][-1]["channels"]
-        random = ", ".join(f"{100 * one['balanced']:.1f}" for one in r["random_mask_of_the_smallest_size"])
+        lines.append(f"| 100 | 100 | {own:.1f} | {false:.1f} | {balanced:.1f} | {worst:.1f} | | |")
         times = [run["processor_seconds"] / 60 for run in r["raw"] if run["processor_seconds"] is not None]
-        took = f" A search of all classes: {np.mean(times):.0f} minutes of one core." if times else ""
+        took = f"A search of all classes: {np.mean(times):.0f} minutes of one core. " if times else ""
+        stem = Path(r["file"]).stem
         lines += [
             "",
-            f"Random masks of the smallest size ({smallest:.0f} %), balanced: {random}.{took} "
-            f"([raw](../benchmarks/results/{r['file']})).",
-            *(["", r["remark"]] if "remark" in r else []),
+            f"{took}([raw](../benchmarks/results/{r['file']}))",
             "",
-            f"![What smaller sub-architectures cost](images/sizes_{r['network']}.png)",
+            f"![What smaller sub-architectures cost](images/{stem}.png)",
             "",
         ]
     return lines[:-1] if lines else ["Not measured yet."]
@@ -60,10 +59,11 @@ def _spread(value: dict[str, Any]) -> str:
 
 
 def draw(found: Sequence[dict[str, Any]], images: Path) -> None:
-    """One picture a network."""
+    """One picture a result."""
     for r in found:
-        save_figure(_figure(r), images / f"sizes_{r['network']}")
-        (images / f"sizes_{r['network']}.svg").unlink()
+        stem = images / Path(r["file"]).stem
+        save_figure(_figure(r), stem)
+        stem.with_suffix(".svg").unlink()
 
 
 def _figure(r: dict[str, Any]) -> Figure:
@@ -75,7 +75,7 @@ def _figure(r: dict[str, Any]) -> Figure:
         "a seed; dashed: the whole network, dotted: one point below it. Cross: random masks.",
     )
     shares = [100 * size["channels"] for size in r["sizes"]]
-    for seed in range(len(r["raw"])):
+    for seed in range(min(len(size["seeds"]) for size in r["sizes"])):
         values = [100 * size["balanced"]["values"][seed] for size in r["sizes"]]
         axes.plot(shares, values, color=SUB_ARCHITECTURE, linewidth=0.8, alpha=0.6)
     means = [100 * size["balanced"]["mean"] for size in r["sizes"]]
@@ -83,8 +83,9 @@ def _figure(r: dict[str, Any]) -> Figure:
     whole = 100 * r["whole_network"]["balanced"]
     axes.axhline(whole, color="#444444", linestyle="--", linewidth=1)
     axes.axhline(whole - 1, color="#444444", linestyle=":", linewidth=1)
-    for one in r["random_mask_of_the_smallest_size"]:
-        axes.plot(shares[-1], 100 * one["balanced"], "x", color=RANDOM)
+    for share, size in zip(shares, r["sizes"], strict=True):
+        drawn = size.get("random", [])
+        axes.plot([share] * len(drawn), [100 * one for one in drawn], "x", color=RANDOM)
     axes.invert_xaxis()
     axes.set_xlabel("channels kept, %", fontsize=9)
     axes.set_ylabel("balanced accuracy, %", fontsize=9)

@@ -2,9 +2,8 @@
 
     python -m benchmarks.sizes resnet56 --work work/sizes --seeds 0 1 2
 
-Each seed is one search down to the smallest size; larger sizes are the masks that it went through (a channel belongs to
-the size at which it had not been closed yet for good). Searched on training images, measured on the 1,000 test images.
-What is finished stays in `--work`.
+Every size and seed is a search of its own. Searched on training images, measured on the 1,000 test images. What is
+finished stays in `--work`.
 """
 
 from __future__ import annotations
@@ -27,16 +26,6 @@ from unweave.analysis.predictions import Predictor, image_batches
 from unweave.data.labelled import LabelledImages
 from unweave.paths import Paths
 from unweave.runs.folder import RunFolder
-
-
-def cut(paths: Paths, share: float) -> Paths:
-    """The `share` of all channels with the highest scores, for every row."""
-    assert paths.scores is not None
-    names = paths.sites.names
-    scores = torch.cat([paths.scores[name] for name in names], 1)
-    ranks = scores.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
-    masks = torch.split(ranks < round(share * scores.shape[1]), [site.channels for site in paths.sites], 1)
-    return Paths(dict(zip(names, masks, strict=True)), paths.rows, paths.sites, paths.manifest)
 
 
 def calls(network: Any, paths: Paths, images: LabelledImages, *, masked: bool = True) -> np.ndarray:
@@ -66,17 +55,16 @@ def difference(through: np.ndarray, whole: np.ndarray, own: np.ndarray, labels: 
     return paired((weights * change).sum(0) / (2 * len(own)), labels)
 
 
-def one_seed(network: Any, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
-    """A search and what its sizes do; both are kept in the run folder."""
+def one_search(network: Any, seed: int, share: float, arguments: argparse.Namespace) -> dict[str, Any]:
+    """A search for a size and what it found; both are kept in the run folder."""
     search, test = data_of(arguments.network)
     settings = (arguments.network, arguments.limit, arguments.passes, arguments.augment, arguments.precision)
-    name = "_".join(str(part) for part in (*settings, arguments.shares[-1], seed))
-    folder = RunFolder(arguments.work / name)
+    folder = RunFolder(arguments.work / "_".join(str(part) for part in (*settings, share, seed)))
     begun, processor = folder.begun, time.process_time()
     paths = uw.disentangle(
         network,
         search,
-        keep=arguments.shares[-1],
+        keep=share,
         limit_per_class=arguments.limit,
         passes=arguments.passes,
         augment=arguments.augment,
@@ -86,42 +74,40 @@ def one_seed(network: Any, seed: int, arguments: argparse.Namespace) -> dict[str
     )
     seconds = None if begun else time.process_time() - processor
     measured = once(
-        folder.root / "sizes.json",
-        {"shares": arguments.shares},
-        lambda: {"processor_seconds": seconds, **measure(network, paths, test, seed, arguments.shares)},
+        folder.root / "own_size.json",
+        {"share": share},
+        lambda: {"processor_seconds": seconds, **measure(network, paths, test, seed)},
     )
-    return {"seed": seed, "choices": max(paths.manifest["steps"]), **measured}
+    print(f"{share:.0%}, seed {seed}: balanced {measured['balanced']:.4f}, {measured['difference']}", flush=True)
+    return {"seed": seed, "channels": share, "choices": max(paths.manifest["steps"]), **measured}
 
 
-def measure(network: Any, paths: Paths, test: LabelledImages, seed: int, shares: list[float]) -> dict[str, Any]:
-    """All sizes, the whole network, and random masks of the smallest size."""
+def measure(network: Any, paths: Paths, test: LabelledImages, seed: int) -> dict[str, Any]:
+    """The sub-architectures, the whole network, and random masks of their sizes."""
     own = np.stack([np.isin(test.labels, members) for members in paths.rows.members])
-    whole = calls(network, paths, test, masked=False)
-    sizes = []
-    for share in shares:
-        part = cut(paths, share)
-        through = calls(network, part, test)
-        usage = [float(mask.float().mean()) for mask in part.masks.values()]
-        compared = difference(through, whole, own, test.labels)
-        line = {"channels": share, "mean_of_sites": float(np.mean(usage)), "difference": compared, "usage": usage}
-        sizes.append({**line, **judged(through, own)})
-        print(f"seed {seed}, {share:.0%}: balanced {sizes[-1]['balanced']:.4f}, {compared}", flush=True)
-    random = calls(network, part.random_control(1000 + seed), test)
-    return {"sizes": sizes, "whole": judged(whole, own), "random": judged(random, own)}
+    whole, through = calls(network, paths, test, masked=False), calls(network, paths, test)
+    random = calls(network, paths.random_control(1000 + seed), test)
+    usage = [float(mask.float().mean()) for mask in paths.masks.values()]
+    return {
+        **{"mean_of_sites": float(np.mean(usage)), "usage": usage, **judged(through, own)},
+        "difference": difference(through, whole, own, test.labels),
+        "whole": judged(whole, own),
+        "random": judged(random, own),
+    }
 
 
-def over_seeds(runs: list[dict[str, Any]], shares: list[float]) -> list[dict[str, Any]]:
-    """Each size's means over seeds, with the values."""
+def over_seeds(searches: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each size's means over seeds, with the values; the largest size first."""
     found = []
-    for place, share in enumerate(shares):
-        same = [run["sizes"][place] for run in runs]
-        line: dict[str, Any] = {"channels": share}
+    for share in sorted({one["channels"] for one in searches}, reverse=True):
+        same = [one for one in searches if one["channels"] == share]
+        line: dict[str, Any] = {"channels": share, "seeds": [one["seed"] for one in same]}
         for name in ("mean_of_sites", "own", "false_accepts", "balanced", "worst"):
             line[name] = {"mean": float(np.mean([one[name] for one in same])), "values": [one[name] for one in same]}
         changes = [one["difference"] for one in same]
-        line["against_whole_network"] = {k: float(np.mean([c[k] for c in changes])) for k in ("difference",)} | {
-            "each_seed": changes
-        }
+        mean = float(np.mean([change["difference"] for change in changes]))
+        line["against_whole_network"] = {"difference": mean, "each_seed": changes}
+        line["random"] = [one["random"]["balanced"] for one in same]
         found.append(line)
     return found
 
@@ -135,27 +121,24 @@ def main() -> None:
     parser.add_argument("--passes", type=int, default=20)
     parser.add_argument("--augment", default="mild")
     parser.add_argument("--precision", default="float32", help="of the searches: float32 or bfloat16")
-    parser.add_argument("--shares", nargs="+", type=float, default=[0.9, 0.8, 0.75, 0.7, 0.65, 0.6])
+    parser.add_argument("--shares", nargs="+", type=float, default=[0.9, 0.8, 0.7, 0.6])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--search-only", action="store_true", help="leave the result unwritten (other seeds elsewhere)")
     arguments = parser.parse_args()
-    arguments.shares.sort(reverse=True)
     torch.set_num_threads(arguments.threads)
     network = getattr(user_networks(), arguments.network)()
-    runs = [one_seed(network, seed, arguments) for seed in arguments.seeds]
-    if arguments.search_only:
-        return
+    searches = [
+        one_search(network, seed, share, arguments) for share in sorted(arguments.shares) for seed in arguments.seeds
+    ]
     keep(
         f"sizes_{arguments.network}",
         {
             "network": arguments.network,
             "settings": {"search_images_per_class": arguments.limit, "passes": arguments.passes}
-            | {"augment": arguments.augment, "precision": arguments.precision, "choices": runs[0]["choices"]},
+            | {"augment": arguments.augment, "precision": arguments.precision, "choices": searches[0]["choices"]},
             "measured_on": "the 1,000 test images of CIFAR-10",
-            "whole_network": runs[0]["whole"],
-            "sizes": over_seeds(runs, arguments.shares),
-            "random_mask_of_the_smallest_size": [run["random"] for run in runs],
-            "raw": runs,
+            "whole_network": searches[0]["whole"],
+            "sizes": over_seeds(searches),
+            "raw": searches,
         },
     )
 
