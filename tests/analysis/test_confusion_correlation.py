@@ -73,4 +73,15 @@ def test_where_all_pairs_are_confused_alike_there_is_none(counts):
 
 def test_p_counts_the_permutations_that_reach_the_value():
     assert p_of(0.3, np.array([0.1, 0.3, 0.5])) == pytest.approx(3 / 4)
+    assert p_of(0.3, np.array([0.1, math.nan])) == pytest.approx(2 / 3)
     assert math.isnan(p_of(0.3, np.empty(0)))
+
+
+def test_one_row_with_images_tells_little_about_which_classes_are_confused():
+    matrix = np.full((5, 5), 0.3)
+    matrix[0, 1] = matrix[1, 0] = 0.9
+    counts = np.zeros((5, 5), dtype=int)
+    counts[0, 1] = 1
+    value, permuted = confusion_correlation(matrix, counts, np.array([4, 0, 0, 0, 0]), 200, 0)
+    assert value == pytest.approx(1)
+    assert p_of(value, permuted) > 0.5  # of rows 2 to 4 all pairs are alike

@@ -44,6 +44,15 @@ def test_what_a_later_measure_refuses_is_refused_before_the_first(network, tmp_p
     assert not list(tmp_path.iterdir())
 
 
+def test_wrong_answers_are_drawn_by_similarity_where_some_classes_are_more_similar_than_others(network, tmp_path):
+    data = labelled(pictures([1, 1, 2, 0, 0, 1, 3, 3], [0, 0, 0, 0, 1, 1, 3, 3]))
+    for kept, drawn in (([[0, 1], [1], [0, 2], [3]], True), (FOUR, False)):
+        folder = RunFolder(tmp_path / str(drawn))
+        run_measures(["misjudgements"], Subject(keeping(network, kept), network, data), folder)
+        assert folder.figure("confusion_ranks").with_suffix(".png").is_file() == drawn
+        assert folder.figure("misjudgements").with_suffix(".png").is_file()
+
+
 def test_mosaics_are_pictured_that_can_be_read(network, tmp_path):
     torn, paths = labelled(Torn(EVERY, {0})), keeping(network, FOUR)
     subject = Subject(paths, network, torn)

@@ -230,6 +230,17 @@ def test_why_no_class_is_compared_is_true_to_the_images_that_are_misjudged(tmp_p
     assert ("misjudges none" in text) == (shown == [0, 0, 1, 2])
 
 
+def test_wrong_answers_by_similarity_are_on_the_page_also_where_no_class_can_be_compared(tmp_path):
+    network = ReadOut()
+    data = pictures([1, 2, 2, 0, 1, 2], [0, 0, 1, 1, 1, 2])
+    paths = keeping(network, [[0, 1], [1], [0, 2]])
+    text = by_hand(tmp_path, data, paths, network)
+    assert "calls each class that it misjudges by every other one that has a row" in text
+    assert 'alt="wrong answers by similarity' in text
+    apart = keeping(network, [[0], [1], [2]])
+    assert 'alt="wrong answers by similarity' not in by_hand(tmp_path, data, apart, network)
+
+
 def test_where_mosaics_cannot_be_looked_at_the_page_says_why(tmp_path, undrawn):
     network, four = ReadOut(), [[0], [1], [2], [3]]
     data = pictures([0, 1, 2, 3] * 3)

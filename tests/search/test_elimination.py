@@ -191,6 +191,19 @@ def test_the_size_is_reached_early_and_channels_are_exchanged_from_then_on(monke
     assert asked == [(12, 0), (11, 0), (10, 0), (9, 0), (8, 0), (7, 0), (6, 0), (6, 3), (6, 1), (6, 1)]
 
 
+def test_nothing_is_exchanged_before_the_size_is_reached(monkeypatch):
+    solver, asked = elimination(0.9, classes=(0,), passes=10, batch=40), []
+
+    def spy(model, open_, keep, reopen=0):
+        asked.append(reopen)
+        return close_channels(model, open_, keep, reopen)
+
+    monkeypatch.setattr(elimination_module, "close_channels", spy)
+    finished(solver)
+    assert asked[:6] == [0] * 6  # one of 13 channels goes, in one of the choices
+    assert asked[-3:] == [1, 1, 1]
+
+
 def test_a_row_is_searched_as_if_it_were_alone():
     together = finished(elimination())
     for row in range(4):

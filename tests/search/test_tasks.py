@@ -10,6 +10,7 @@ from tests.search.interrupted import ELBOW, Countdown, SmallSearches, Stopped
 from unweave.errors import RunError
 from unweave.runs.checkpoints import FolderCheckpoints
 from unweave.runs.folder import RunFolder
+from unweave.search import elimination
 from unweave.search.elimination import Elimination
 from unweave.search.objectives import objective_named
 from unweave.search.plan import Plan
@@ -32,7 +33,17 @@ VARIANTS = {
 }
 EVERY = {"kept": 1, "not kept": 1, "elbow": 7, "elbow in shards, not kept": 7}
 """Where a search is stopped before every so many of its steps, and the last: the others differ in what a step is."""
-DAMAGED = {"damaged, kept": {"keep_activations": True}, "damaged, not kept": {"keep_activations": False}}
+DAMAGED = {
+    "damaged, kept": {"keep_activations": True},
+    "damaged, not kept": {"keep_activations": False},
+    "damaged, told size": {"objective": "selective", "beta": None, "keep": 0.5, "augment": "mild"},
+}
+
+
+@pytest.fixture(autouse=True)
+def several_choices_a_pass(monkeypatch):
+    """Of searches at a told size, so that some stops fall between two choices of a pass."""
+    monkeypatch.setattr(elimination, "CHOICE_IMAGES", 4)
 
 
 @pytest.fixture(scope="module")

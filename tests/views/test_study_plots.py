@@ -263,7 +263,7 @@ def test_wrong_answers_are_counted_by_how_similar_their_class_is():
     assert curve == [[0, 0], [1, pytest.approx(3 / 5)], [2, pytest.approx(4 / 5)], [3, 1], [4, 1]]
     assert chance == [[0, 0], [4, 1]]
     words = words_of(figure)
-    assert "rank correlation of +0.25 with how similar they are (0: none, p = 0.010" in words
+    assert "correlation of +0.25 with how similar they are (p = 0.010, one-sided, 4 permutations); 0 is none." in words
     assert "p =" not in words_of(plot_confusion_ranks(misjudged(NAN)))
 
 

@@ -17,9 +17,10 @@ def confusion_correlation(
 
         correlation = Pearson's correlation of r(counts_cd / images_c) and r(matrix_cd) over all c != d
 
-    (Spearman). `[permutations]`: the same with the rows and columns of `matrix` permuted together, by (seed, number).
-    NaN where all pairs are equally often confused, or equally similar. Source: Mantel, Cancer Research 27, 1967, on
-    ranks.
+    (Spearman's, where every row has images: ranks of `matrix` are those of all pairs). `[permutations]`: the same with
+    the rows and columns of `matrix` permuted together, by (seed, number); NaN where the pairs of rows with images are
+    equally similar then, and as a value where all pairs are equally often confused, or equally similar. Source: Mantel,
+    Cancer Research 27, 1967, on ranks.
     """
     known = np.flatnonzero(images > 0)
     rows = len(matrix)
@@ -46,10 +47,12 @@ def confusion_correlation(
 
 
 def p_of(value: float, permuted: np.ndarray) -> float:
-    """`(1 + |{permuted >= value}|) / (1 + permutations)`; NaN without permutations or a value."""
+    """`(1 + |{permuted >= value}|) / (1 + permutations)`, one-sided; NaN without permutations or a value. Permutations
+    without a value of their own (rows that then look alike) count as ones that reach it."""
     if not len(permuted) or np.isnan(value):
         return float("nan")
-    return float((1 + (permuted >= value - 1e-12).sum()) / (1 + len(permuted)))
+    reached = (permuted >= value - 1e-12) | np.isnan(permuted)
+    return float((1 + reached.sum()) / (1 + len(permuted)))
 
 
 def _confused_ranks(shares: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -17,7 +17,10 @@ from unweave.paths import Paths
 from unweave.tables import Table
 
 _LEVEL = 0.95
-_DECISIVE = ("passes", "rate", "augment", "limit_per_class", "others", "steps", "of", "over", "signed", "keep")
+_DECISIVE = (
+    *("passes", "rate", "augment", "limit_per_class", "others", "steps", "of", "over", "signed", "keep"),
+    "precision",
+)
 """Settings of searches and of attribution that decide what is found; others are the machine's, or are compared as
 classes and objectives."""
 
@@ -128,7 +131,7 @@ def _decisive(manifest: Mapping[str, Any]) -> dict[str, Any]:
         found["method"] = str(found["method"]).partition(" (")[0]  # of a control, the method names its seed
     settings, start = manifest.get("settings"), manifest.get("start")
     if isinstance(settings, Mapping):
-        found |= {key: settings[key] for key in _DECISIVE if key in settings}
+        found |= {"precision": "float32"} | {key: settings[key] for key in _DECISIVE if key in settings}
     if isinstance(found.get("keep"), Mapping):
         del found["keep"]  # sizes of other paths, which seeds may decide
     if isinstance(start, Mapping):

@@ -21,7 +21,7 @@ def check_precision(precision: str, dtype: torch.dtype) -> None:
     if precision not in PRECISIONS:
         raise SettingError(f"no precision {precision!r}; there are {', '.join(PRECISIONS)}")
     if precision == "bfloat16" and dtype == torch.float64:
-        raise SettingError("precision bfloat16 needs a float32 network")
+        raise SettingError("precision bfloat16 needs a float32 network, this one is float64: convert it, net.float()")
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

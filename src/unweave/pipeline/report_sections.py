@@ -187,13 +187,19 @@ def _looks(paths: Paths, measuring: Measuring) -> Section | None:
 
 
 def _errors(wrong: Misjudgements | None, shared: Shared) -> Section:
-    from unweave.views.misjudgement_plots import plot_confusion_ranks, plot_misjudgements, why_nothing_compared
+    from unweave.views.misjudgement_plots import (
+        has_confusion_ranks,
+        plot_confusion_ranks,
+        plot_misjudgements,
+        why_nothing_compared,
+    )
     from unweave.views.report.content import Picture, Section
 
     heading = "Why the network errs"
     if wrong is None:
         return Section(heading, "Not measured: it compares at least three single classes.")
-    ranks = [Picture(plot_confusion_ranks(wrong), "wrong answers by similarity")] if len(wrong.images) else []
+    there = has_confusion_ranks(wrong)
+    ranks = [Picture(plot_confusion_ranks(wrong), "wrong answers by similarity")] if there else []
     if reason := why_nothing_compared(wrong):
         return Section(heading, reason, ranks)
     misjudged, elsewhere = (wrong.classes.summary[name] for name in ("misjudged", "without_row"))

@@ -54,7 +54,7 @@ def measure_feature_maps(subject: Subject, folder: RunFolder) -> Measured:
 
 def measure_misjudgements(subject: Subject, folder: RunFolder) -> Measured:
     """Similarity to the labels that images are wrongly given."""
-    from unweave.views.misjudgement_plots import plot_confusion_ranks, plot_misjudgements
+    from unweave.views.misjudgement_plots import has_confusion_ranks, plot_confusion_ranks, plot_misjudgements
     from unweave.views.style import save_figure
 
     network, images = subject.network_and_images("misjudgements")
@@ -69,7 +69,7 @@ def measure_misjudgements(subject: Subject, folder: RunFolder) -> Measured:
     files = save_figure(
         plot_misjudgements(result, own_similarity=subject.own_similarity), folder.figure("misjudgements")
     )
-    if len(result.images):
+    if has_confusion_ranks(result):
         files += save_figure(plot_confusion_ranks(result), folder.figure("confusion_ranks"))
     tables = {"misjudgements": result.classes, "misjudged_images": result.images}
     return Measured("misjudgements", *_kept(folder, files, **tables))

@@ -98,7 +98,7 @@ class Attribution(Run[Work]):
 
     def _recorded_plan(self, recorded: Any) -> Work:
         counts = {name: int(value) for name, value in recorded.items() if name != "precision"}
-        return Work(**counts, precision=str(recorded["precision"]))
+        return Work(**counts, precision=str(recorded.get("precision", "float32")))
 
     def _plan_record(self) -> dict[str, Any]:
         self._check_sizes()

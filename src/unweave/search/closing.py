@@ -16,8 +16,9 @@ again: balanced accuracy 89.4 % with 0.01, 93.6 % with 0.1, 90.5 % with 0.5."""
 
 @dataclass(frozen=True)
 class MarginModel:
-    """What a row's images say of its channels: `margins` `[images]` with the channels open that are open now; `slopes`
-    `[images, channels]`, the derivative of each margin by each gate; `own` `[images]`, whether the image is the row's.
+    """What a row's images say of its channels: `margins` `[images]` with the channels open that are open now (or what
+    they are predicted to be); `slopes` `[images, channels]`, the derivative of each margin by each gate, there or with
+    some gates half open; `own` `[images]`, whether the image is the row's.
 
     With gates `g'` instead of `g`, a margin is about `m + sum_k (g'_k - g_k) slope_k`.
     """

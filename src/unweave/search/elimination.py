@@ -36,9 +36,9 @@ class Elimination(Solver):
     A choice looks at about `CHOICE_IMAGES` images of the row and as many others, those since the last one. Each image's
     margin `m = z_c - logsumexp_{k != c} z_k` and its derivatives by all gates are taken with the row's channels as they
     are, but the likeliest to go next half open: what a channel does is then asked midway between before and after.
-    `close_channels` chooses on the linear model of them. After `REACHED` of the passes the size is that asked for, and
-    choices exchange channels. Scores say when: below 0 for closed channels, the first ones lowest; above 0 for open
-    ones, by how much their closing would cost.
+    `close_channels` chooses on the linear model of them. After `REACHED` of the passes the size is that asked for;
+    choices then exchange channels, with none half open. Scores say when: below 0 for closed channels, the first ones
+    lowest; above 0 for open ones, by how much their closing would cost.
     """
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
@@ -93,8 +93,7 @@ class Elimination(Solver):
         margins by the image's own gates; with gates half open, margins are extrapolated by these."""
         members = membership([len(images) for _, images in batch], self.device, self.dtype)
         closing = torch.stack([self._half_closed(row, number) for row, _ in batch])
-        rows = torch.tensor([row for row, _ in batch], device=self.device)
-        open_ = (torch.cat(self.scores, 1).index_select(0, rows) > 0).to(self.dtype)
+        open_ = (torch.stack([self._scores_of(row) for row, _ in batch]) > 0).to(self.dtype)
         parts = torch.split(open_ - closing, [site.channels for site in self.sites], dim=1)
         gates = [(members.T @ part).requires_grad_() for part in parts]
         with torch.enable_grad(), self.autocast():
@@ -132,7 +131,8 @@ class Elimination(Solver):
         open_ = scores > 0
         keep = self._kept_after(done)
         fewer = max(0, int(open_.sum()) - keep)
-        reopen = round(REOPENED * fewer) if fewer else self._exchanged_after(done)
+        reached = done >= REACHED * self.plan.passes
+        reopen = self._exchanged_after(done) if reached and not fewer else round(REOPENED * fewer)
         found = close_channels(MarginModel(margins, slopes, own), open_, keep, reopen)
         self._write(row, scores, found)
         self.steps[row] += 1

@@ -72,10 +72,12 @@ def plot_confusion_ranks(result: Misjudgements) -> Figure:
     Raises
     ------
     PathsError
-        If no wrong answer names a class that has a row.
+        If there is nothing to tell apart (`has_confusion_ranks`).
     """
-    if not len(result.images):
-        raise PathsError(why_nothing_compared(result))
+    if not has_confusion_ranks(result):
+        raise PathsError(
+            why_nothing_compared(result) or "all pairs of classes are equally similar, or equally often confused"
+        )
     others = len(result.classes) - 1
     counts = np.bincount(np.asarray(result.images["rank"]), minlength=others + 1)[1:]
     figure, axes = new_figure(
@@ -83,7 +85,8 @@ def plot_confusion_ranks(result: Misjudgements) -> Figure:
         4.0,
         "Are wrong answers those of similar classes?",
         "How to read: of the wrong answers, the share that names one of the classes most similar to the image's own, "
-        f"by how many of these are counted. Above the dashed line: similar classes are confused. {in_words(result)}",
+        "by how many of these are counted. Clearly above the dashed line: similar classes are confused. "
+        f"{in_words(result)}",
     )
     asked = np.arange(others + 1)
     reached = np.concatenate([[0], counts.cumsum() / counts.sum()])
@@ -98,16 +101,21 @@ def plot_confusion_ranks(result: Misjudgements) -> Figure:
     return figure
 
 
+def has_confusion_ranks(result: Misjudgements) -> bool:
+    """Whether wrong answers name classes that have rows, and some more often, and some more similar, than others."""
+    return len(result.images) > 0 and not np.isnan(float(result.classes.summary["correlation"]))
+
+
 def in_words(result: Misjudgements) -> str:
     """What the rank correlation of confusion and similarity is, in a sentence; empty where there is none."""
     summary = result.classes.summary
     value, p = float(summary["correlation"]), float(summary["correlation_p"])
     if np.isnan(value):
         return ""
-    chance = "" if np.isnan(p) else f", p = {p:.3f} with classes permuted {summary['permutations']} times"
+    chance = "" if np.isnan(p) else f" (p = {p:.3f}, one-sided, {summary['permutations']} permutations)"
     return (
         "Over all pairs of classes, how often one is called the other has a rank correlation of "
-        f"{value:+.2f} with how similar they are (0: none{chance})."
+        f"{value:+.2f} with how similar they are{chance}; 0 is none."
     )
 
 
@@ -128,7 +136,7 @@ def why_nothing_compared(result: Misjudgements) -> str:
     left_out = f" ({elsewhere} of them, called by classes without a row, are left out)" if elsewhere else ""
     return (
         f"{wrong}{left_out}, and calls each class that it misjudges by every other one that has a row, so that none is "
-        "left to compare wrong labels with. Wrong answers by similarity count how often, instead."
+        "left to compare wrong labels with. How often counts instead: the figure of wrong answers by similarity."
     )
 
 
