@@ -13,7 +13,7 @@ from unweave.views.style import RANDOM, SUB_ARCHITECTURE, new_figure, save_figur
 
 
 def section(found: Sequence[dict[str, Any]]) -> list[str]:
-    """One table and picture a result."""
+    """One table a result, and a picture if it has a curve."""
     lines: list[str] = []
     for r in found:
         given, whole = r["settings"], r["whole_network"]
@@ -47,9 +47,9 @@ def section(found: Sequence[dict[str, Any]]) -> list[str]:
             "",
             f"{took}([raw](../benchmarks/results/{r['file']}))",
             "",
-            f"![What smaller sub-architectures cost](images/{stem}.png)",
-            "",
         ]
+        if len(r["sizes"]) > 1:
+            lines += [f"![What smaller sub-architectures cost](images/{stem}.png)", ""]
     return lines[:-1] if lines else ["Not measured yet."]
 
 
@@ -59,8 +59,8 @@ def _spread(value: dict[str, Any]) -> str:
 
 
 def draw(found: Sequence[dict[str, Any]], images: Path) -> None:
-    """One picture a result."""
-    for r in found:
+    """One picture a result that has a curve."""
+    for r in (one for one in found if len(one["sizes"]) > 1):
         stem = images / Path(r["file"]).stem
         save_figure(_figure(r), stem)
         stem.with_suffix(".svg").unlink()
