@@ -145,6 +145,7 @@ def test_searches_that_differ_in_more_than_the_seed_are_refused(key, other):
     [
         ({"passes": 1}, {"passes": 20}, "its passes is 20, there it is 1"),
         ({"rate": 0.1}, {"rate": 2.0}, "its rate is 2.0"),
+        ({}, {"precision": "bfloat16"}, "its precision is bfloat16"),
         ({"limit_per_class": None}, {"limit_per_class": 5}, "its limit_per_class is 5, there it is None"),
         ({"keep": 0.5}, {"keep": 0.9}, "its keep is 0.9"),
         ({"of": "logit"}, {"of": "class_probability"}, "its of is class_probability"),
