@@ -38,8 +38,8 @@ CONTROLS = 1
 """Random masks a row: every seed draws others, and `random` is a method of its own."""
 OTHERS = 100
 """Images of other classes that ablation and the keep curve ask a row about."""
-SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
-"""Fine where channels begin to be missed; coarser above than `keep_curve` itself, for time."""
+SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 1.0)
+"""Fine at both ends, where channels begin to be missed and to suffice; coarser between than `keep_curve` itself."""
 
 
 def measured(study: Study, method: str, seed: int, paths: Paths, *, deep: bool) -> dict[str, Table]:
