@@ -189,7 +189,7 @@ def pages() -> dict[str, dict[str, list[str]]]:
         "decoupling.md": {"loss weights": decoupling_tables.loss_weights(results("loss_weights.json"))},
         "extract.md": {"extraction": extraction_pages.section(results("extraction-*.json"))},
         "planted.md": {
-            "methods": planted_pages.section(results("planted_10_classes.json")),
+            "methods": planted_pages.section(results("planted_10_classes*.json")),
             "planting": planted_pages.planting(results("planting.json")),
         },
         "connections.md": {

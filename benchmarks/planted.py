@@ -1,6 +1,7 @@
 """Which methods find the channels that are known to be a class's: plain, residual and concatenating planted networks.
 
     python -m benchmarks.planted --accepted 5 --work work/planted
+    python -m benchmarks.planted --accepted 5 --first-seed 5 --methods default --work work/planted
 
 No data are needed; networks and images are made on the spot. With `--work` every result is kept as soon as it is known,
 and the same command goes on; result and figure are written at the end.
@@ -21,6 +22,7 @@ from unweave.views.style import save_figure
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--accepted", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0, help="of the generator")
     parser.add_argument("--classes", type=int, default=10)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=None)
@@ -31,11 +33,13 @@ def main() -> None:
         arguments.classes,
         arguments.accepted,
         arguments.methods,
+        first_seed=arguments.first_seed,
         work=arguments.work,
         say=lambda line: print(line, flush=True),
         show_progress=False,
     )
-    name = f"planted_{arguments.classes}_classes"
+    later = f"_from_seed_{arguments.first_seed}" if arguments.first_seed else ""
+    name = f"planted_{arguments.classes}_classes{later}"
     keep(
         name,
         {

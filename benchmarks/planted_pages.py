@@ -9,6 +9,10 @@ _ATTRIBUTION = "threshold=0.02, limit_per_class=50"
 _CALLS = {
     "default": "`uw.disentangle(network, data)`, nothing else given",
     "selective, random start": '`disentangle(start="random")`',
+    **{
+        f"{name}, attribution start": f'`disentangle(objective="{name}", beta="elbow", start="attribution")`'
+        for name in ("released", "variational", "concept-path")
+    },
     "attribute": f"`attribute({_ATTRIBUTION})`",
     "attribute, unsigned": f"`attribute(signed=False, {_ATTRIBUTION})`",
     "attribute, logit": f'`attribute(of="logit", {_ATTRIBUTION})`',
@@ -20,22 +24,33 @@ _CALLS = {
 
 
 def section(found: Sequence[dict[str, Any]]) -> list[str]:
-    """AUROC and F1 of every method, kinds of networks beside each other."""
+    """AUROC and F1 of every method, kinds of networks beside each other; a table for each result."""
     if not found:
         return ["Not measured yet."]
-    columns = found[0]["table"]["columns"]
-    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    lines: list[str] = []
+    for one in sorted(found, key=lambda one: min(one["raw"]["runs"]["columns"]["seed"])):
+        runs = _rows(one["raw"]["runs"])
+        seeds = sorted({run["seed"] for run in runs})
+        lines += ["", f"Networks of the seeds {', '.join(map(str, seeds))}:", "", *_methods(_rows(one["table"]), runs)]
+    return lines[1:]
+
+
+def _rows(table: dict[str, Any]) -> list[dict[str, Any]]:
+    columns = table["columns"]
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _methods(rows: list[dict[str, Any]], runs: list[dict[str, Any]]) -> list[str]:
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     counts = {kind: max(row["networks"] for row in rows if row["kind"] == kind) for kind in kinds}
-    lines = [
-        "| method | " + " | ".join(f"{kind} ({counts[kind]}): AUROC, lowest | F1 | kept" for kind in kinds) + " |",
-        "|---|" + "---|---|---|" * len(kinds),
-    ]
+    heads = (f"{kind} ({counts[kind]}): AUROC, lowest | F1, lowest | kept" for kind in kinds)
+    lines = ["| method | " + " | ".join(heads) + " |", "|---|" + "---|---|---|" * len(kinds)]
     for method in dict.fromkeys(row["method"] for row in rows):
         cells = [_CALLS.get(method, f'`disentangle(objective="{method}", beta="elbow")`')]
         for kind in kinds:
             mine = [row for row in rows if (row["kind"], row["method"]) == (kind, method)]
-            cells += _cells(mine[0]) if mine else ["", "", ""]
+            each = [run for run in runs if (run["kind"], run["method"]) == (kind, method)]
+            cells += _cells(mine[0], each) if mine else ["", "", ""]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
@@ -57,5 +72,6 @@ def planting(found: Sequence[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
-    return [f"{row['auroc']:.3f}, {row['lowest_auroc']:.3f}", f"{row['f1']:.2f}", f"{100 * row['kept']:.0f} %"]
+def _cells(row: dict[str, Any], runs: list[dict[str, Any]]) -> list[str]:
+    auroc, f1 = (min(run[name] for run in runs) for name in ("auroc", "f1"))
+    return [f"{row['auroc']:.3f}, {auroc:.3f}", f"{row['f1']:.2f}, {f1:.2f}", f"{100 * row['kept']:.0f} %"]

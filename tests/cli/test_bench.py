@@ -47,6 +47,12 @@ def test_planted_prints_what_it_finds_and_goes_on_in_its_work_folder(unweave, tm
     assert planting == [0, 1]
 
 
+def test_the_first_seed_can_be_told(unweave, tmp_path, planting):
+    ran = unweave(*BENCH, "--out", tmp_path, "--json", "--method", "mean activation", "--first-seed", "1")
+    assert ran.status == 0, ran.err
+    assert planting == [1]
+
+
 def test_no_network_asked_for_is_refused(unweave, tmp_path):
     ran = unweave("bench", "planted", "--out", tmp_path, "--accepted", "0")
     assert ran.status == 2

@@ -46,6 +46,8 @@ def test_every_network_and_method_has_a_row_and_means_are_over_networks(planting
         mine = [a for a, m in zip(found.runs["auroc"], found.runs["method"], strict=True) if m == method]
         assert found.table["auroc"][row] == pytest.approx(np.mean(mine))
         assert found.table["lowest_auroc"][row] == min(mine)
+        f1 = [one for one, m in zip(found.runs["f1"], found.runs["method"], strict=True) if m == method]
+        assert found.table["lowest_f1"][row] == min(f1)
     assert [network["seed"] for network in found.networks] == [0, 2]
     text = plot_planted(found.runs).get_supxlabel()
     assert "How to read:" in text
@@ -120,6 +122,14 @@ def test_a_kind_of_which_nothing_is_fair_ends_with_the_reason(monkeypatch):
     monkeypatch.setattr(module, "plant", unfair)
     with pytest.raises(PlantedError, match=r"20 plain networks of 4 classes were refused and 0 accepted.*not fair"):
         planted_bench(["plain"], 4, 1, CHOSEN)
+
+
+def test_networks_can_be_others_than_the_first(planting):
+    found = planted_bench(["plain"], 4, 1, CHOSEN[1:], first_seed=1)
+    assert planting == [1, 2]
+    assert found.runs["seed"] == (2,)
+    with pytest.raises(SettingError, match="first_seed must be a whole number"):
+        planted_bench(["plain"], 4, 1, CHOSEN, first_seed=-1)
 
 
 def test_unknown_methods_are_refused():

@@ -26,8 +26,9 @@ def bench(
     ] = None,
     classes: Annotated[int, typer.Option(help="Classes of every network, 4 to 100.")] = 10,
     accepted: Annotated[
-        int, typer.Option(help="Networks of each kind that are fair to judge by; seeds from 0 are tried until then.")
+        int, typer.Option(help="Networks of each kind that are fair to judge by; seeds are tried until then.")
     ] = 5,
+    first_seed: Annotated[int, typer.Option(help="Of the generator: the first seed that is tried.", min=0)] = 0,
     method: Annotated[
         list[str] | None, typer.Option(help="A method by its name in the table; may be given again. Default: all.")
     ] = None,
@@ -62,6 +63,7 @@ def bench(
         classes,
         accepted,
         method,
+        first_seed=first_seed,
         work=work,
         say=None if json else print_line,
         show_progress=None if json else False,  # lines and a bar would overwrite each other

@@ -22,8 +22,10 @@ from unweave.planted.planting import RECIPE
 from unweave.progress import progress
 from unweave.tables import Table
 from unweave.versions import versions
+from unweave.whole_numbers import whole_number
 
 _FIGURES = ("precision", "recall", "f1", "auroc", "kept", "seconds")
+_LOWEST = ("lowest_auroc", "lowest_f1")
 _MOST_REFUSED = 20
 
 
@@ -44,6 +46,7 @@ def planted_bench(
     accepted: int = 5,
     methods: Sequence[str] | None = None,
     *,
+    first_seed: int = 0,
     work: str | os.PathLike[str] | None = None,
     say: Callable[[str], None] | None = None,
     show_progress: bool | None = None,
@@ -53,10 +56,12 @@ def planted_bench(
     Parameters
     ----------
     accepted
-        Networks of each kind. Seeds 0, 1, 2, ... are tried until so many networks were fair to judge by; the others are
-        in `refused`.
+        Networks of each kind. Seeds from `first_seed` on are tried until so many networks were fair to judge by; the
+        others are in `refused`.
     methods
         Names of `METHODS`; default: all.
+    first_seed
+        The library's defaults were chosen with the networks of seeds 0 to 4 at hand; from 5 on they are new.
     work
         A folder in which every result is kept as soon as it is known, refusals too: the same call goes on with what it
         finds there, and calls with other kinds, methods or settings may share it.
@@ -66,7 +71,7 @@ def planted_bench(
     Raises
     ------
     SettingError
-        If a method or a kind is unknown.
+        If a method or a kind is unknown, or `first_seed` is not a whole number from 0.
     PlantedError
         If 20 networks of a kind were refused before `accepted` ones were found.
     RunError
@@ -77,13 +82,14 @@ def planted_bench(
         raise SettingError(f"no method {unknown[0]!r}; there are {', '.join(METHODS)}")
     if not chosen or not kinds or accepted < 1:
         raise SettingError("give at least one kind, one accepted network and one method")
+    first_seed = whole_number("first_seed", first_seed, 0)
     say = say or (lambda line: None)
     rows: list[dict[str, Any]] = []
     refused: list[dict[str, Any]] = []
     networks: list[dict[str, Any]] = []
     with progress("planted", len(kinds) * accepted * len(chosen), show_progress) as advance:
         for kind in kinds:
-            for network in _accepted(kind, classes, accepted, KeptResults(work), refused, say):
+            for network in _accepted(kind, classes, first_seed, accepted, KeptResults(work), refused, say):
                 networks.append(network.about)
                 for name in chosen:
                     advance(0, f"{kind}, seed {network.seed}: {name}")
@@ -96,6 +102,7 @@ def planted_bench(
 def _accepted(
     kind: Kind,
     classes: int,
+    first_seed: int,
     wanted: int,
     kept: KeptResults,
     refused: list[dict[str, Any]],
@@ -103,7 +110,7 @@ def _accepted(
 ) -> Iterator[_Network]:
     """The first `wanted` networks that are fair to judge by; the others are added to `refused`."""
     found = 0
-    for seed in range(wanted + _MOST_REFUSED):
+    for tried, seed in enumerate(range(first_seed, first_seed + wanted + _MOST_REFUSED), start=1):
         network = _Network(kind, classes, seed, kept)
         if "refused" not in network.about:
             yield network
@@ -113,7 +120,7 @@ def _accepted(
             say(f"{kind}, seed {seed}, is left out: {refused[-1]['reason']}")
         if found == wanted:
             return
-        if seed + 1 - found == _MOST_REFUSED:
+        if tried - found == _MOST_REFUSED:
             raise PlantedError(
                 f"{_MOST_REFUSED} {kind} networks of {classes} classes were refused and {found} accepted, the last "
                 f"because {refused[-1]['reason']}"
@@ -200,7 +207,7 @@ def _runs(rows: list[dict[str, Any]], classes: int) -> Table:
 
 def _means(rows: list[dict[str, Any]], classes: int) -> Table:
     keys = list(dict.fromkeys((row["kind"], row["method"]) for row in rows))
-    columns: dict[str, list[Any]] = {name: [] for name in ("kind", "method", "networks", *_FIGURES, "lowest_auroc")}
+    columns: dict[str, list[Any]] = {name: [] for name in ("kind", "method", "networks", *_FIGURES, *_LOWEST)}
     for kind, method in keys:
         mine = [row for row in rows if (row["kind"], row["method"]) == (kind, method)]
         columns["kind"].append(kind)
@@ -209,12 +216,12 @@ def _means(rows: list[dict[str, Any]], classes: int) -> Table:
         for name in _FIGURES:
             values = [row[name] for row in mine if not np.isnan(row[name])]
             columns[name].append(float(np.mean(values)) if values else float("nan"))
-        known = [row["auroc"] for row in mine if not np.isnan(row["auroc"])]
-        columns["lowest_auroc"].append(min(known, default=float("nan")))
+            if f"lowest_{name}" in _LOWEST:
+                columns[f"lowest_{name}"].append(min(values, default=float("nan")))
     return Table(
         f"Planted channels found, {classes} classes, filter level, means over networks of different seeds",
         {name: tuple(values) for name, values in columns.items()},
-        {**_MEANINGS, "networks": "how many", "lowest_auroc": "of the networks"},
+        {**_MEANINGS, "networks": "how many", **dict.fromkeys(_LOWEST, "of the networks")},
     )
 
 

@@ -38,9 +38,9 @@ def _search(**settings: Any) -> Method:
     return Method(find, {"by": "disentangle", **Settings(**settings).record()})
 
 
-def _by_elbow(objective: str) -> Method:
+def _by_elbow(objective: str, **settings: Any) -> Method:
     """With beta by the elbow: no method is told the size."""
-    return _search(objective=objective, beta="elbow", elbow_limit_per_class=_ELBOW_LIMIT, betas=_BETAS)
+    return _search(objective=objective, beta="elbow", elbow_limit_per_class=_ELBOW_LIMIT, betas=_BETAS, **settings)
 
 
 def _attribution(**question: Any) -> Method:
@@ -76,6 +76,9 @@ METHODS: dict[str, Method] = {
     "literal": _by_elbow("literal"),
     "concept-path": _by_elbow("concept-path"),
     "selective, random start": _search(objective="selective", start="random"),
+    "released, attribution start": _by_elbow("released", start="attribution"),
+    "variational, attribution start": _by_elbow("variational", start="attribution"),
+    "concept-path, attribution start": _by_elbow("concept-path", start="attribution"),
     "attribute": _attribution(),
     "attribute, one step": _attribution(steps=1),
     "attribute, unsigned": _attribution(signed=False),
@@ -84,4 +87,5 @@ METHODS: dict[str, Method] = {
     "attribute, logit, unsigned, all images": _attribution(of="logit", signed=False, over="all"),
     "mean activation": Method(_by_activation, {"by": "mean activation"}),
 }
-"""By name."""
+"""By name. `selective` from a random start and the others from the default's start: what is owed to the objective, and
+what to the attribution that the default search begins with."""
