@@ -26,7 +26,7 @@ class SettingError(UnweaveError, ValueError):
 
 
 class FewStepsWarning(UserWarning):
-    """A search made so few steps that its result is still mostly the random start."""
+    """A search made so few steps that its result is still mostly what it began with."""
 
 
 class PathsError(UnweaveError, ValueError):

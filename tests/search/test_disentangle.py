@@ -193,6 +193,12 @@ def test_too_few_steps_to_leave_the_random_start_warn(problem):
         disentangle(*problem, **{**SETTINGS, "rate": 0.5})
 
 
+def test_too_few_steps_to_leave_the_attribution_warn_too(problem):
+    short = {**SETTINGS, "objective": "selective", "beta": 1.0}
+    with pytest.warns(FewStepsWarning, match="their masks are still mostly what the search began with; raise passes"):
+        disentangle(*problem, **short)
+
+
 @pytest.mark.parametrize("together", [1, 2])
 def test_shards_do_not_matter(together, monkeypatch):
     network, data = small_problem()

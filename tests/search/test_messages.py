@@ -8,6 +8,7 @@ import pytest
 from unweave.errors import DataError, FewStepsWarning
 from unweave.network.sites import Site
 from unweave.search.messages import warn_of_damage, warn_of_few_steps, warn_of_rows_without_steps
+from unweave.search.objectives import OBJECTIVES
 from unweave.search.plan import Plan
 
 SITES = [Site("narrow", 1, 4, (4, 2, 2)), Site("wide", 1, 100, (100, 2, 2))]
@@ -45,12 +46,31 @@ def test_nothing_is_said_where_all_rows_stepped(silent):
     assert warn_of_rows_without_steps(["a", "b"], np.array([1, 2])) is None
 
 
+def few_steps(made, objective="released", random=True, **settings):
+    plan = Plan.of_classes(list(range(len(made))), **{"rate": 0.5, **settings})
+    return warn_of_few_steps(plan, np.array(made), SITES, OBJECTIVES[objective](beta=0.1), random=random)
+
+
 def test_few_steps_are_those_that_cannot_cross_the_random_start():
     # 100 channels start at length 10: with steps of 0.5, 19 steps are too few, 20 are not; 0 are another warning's
-    plan = Plan.of_classes([0, 1, 2], rate=0.5)
-    with pytest.warns(FewStepsWarning, match=r"^1 of 3 .*from 19 of 0\.5.* at most 9\.5, .*'wide' .* length 10"):
-        warn_of_few_steps(plan, np.array([0, 19, 20]), SITES)
+    with pytest.warns(
+        FewStepsWarning, match=r"^1 of 3 .*from 19 of 0\.5.* at most 9\.5, .*'wide' .* length 10.*the random start; "
+    ):
+        few_steps([0, 19, 20])
 
 
 def test_nothing_is_said_of_enough_steps(silent):
-    assert warn_of_few_steps(Plan.of_classes([0, 1], rate=0.5), np.array([0, 20]), SITES) is None
+    assert few_steps([0, 20]) is None
+
+
+def test_steps_that_become_shorter_count_as_long_as_they_are():
+    # of two passes of selective the first has whole steps, the second half: 0.375 each, on average
+    with pytest.warns(
+        FewStepsWarning, match=r"from 26 of 0\.375.* at most 9\.75, .*mostly what the search began with; "
+    ):
+        few_steps([26, 27], "selective", random=False, passes=2)
+
+
+def test_a_random_start_is_as_long_as_its_objective_draws_it(silent):
+    # selective draws N(0.5, 0.1): 100 channels have length sqrt(100 * 0.26) = 5.1
+    assert few_steps([14], "selective", passes=2) is None

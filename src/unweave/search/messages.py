@@ -10,6 +10,7 @@ import numpy as np
 from unweave.data.damage import warn_of_damage as warn_of_damage  # noqa: PLC0414 - said by searches too
 from unweave.errors import FewStepsWarning
 from unweave.network.sites import Sites
+from unweave.search.objectives.base import Objective
 from unweave.search.plan import Plan
 
 
@@ -24,16 +25,23 @@ def warn_of_rows_without_steps(names: Sequence[str], steps: np.ndarray) -> None:
         )
 
 
-def warn_of_few_steps(plan: Plan, made: np.ndarray, sites: Sites) -> None:
-    """Scores start at N(0, 1), a vector of length sqrt(channels), and each step moves them by `rate` at most."""
+def warn_of_few_steps(plan: Plan, made: np.ndarray, sites: Sites, objective: Objective, *, random: bool) -> None:
+    """Steps are normalised: `made` of them, spread over the passes, move a site's scores by `rate * mean over passes of
+    rate_share * made` at most. Scores start at length `sqrt(channels)` where a method gave them (deviation 1), at
+    `sqrt(channels (mean^2 + deviation^2))` where they are `random`."""
     widest = max(sites, key=lambda site: site.channels)
-    start = widest.channels**0.5
-    short = [int(steps) for steps in made if 0 < steps * plan.rate < start]
-    if short:
-        warnings.warn(
-            f"{len(short)} of {len(made)} classes made so few steps (from {min(short)} of {plan.rate:g}) that scores "
-            f"moved by at most {min(short) * plan.rate:.3g}, while those of {widest.name!r} start at length "
-            f"{start:.3g}: their masks are still mostly the random start; raise passes, rate or images a class",
-            FewStepsWarning,
-            stacklevel=2,
-        )
+    mean, deviation = objective.start if random else (0.0, 1.0)
+    start = (widest.channels * (mean**2 + deviation**2)) ** 0.5
+    share = sum(objective.rate_share(number / plan.passes) for number in range(plan.passes)) / plan.passes
+    length = plan.rate * share
+    short = [int(steps) for steps in made if 0 < steps * length < start]
+    if not short:
+        return
+    still = "the random start" if random else "what the search began with"
+    warnings.warn(
+        f"{len(short)} of {len(made)} classes made so few steps (from {min(short)} of {length:.3g}) that scores moved "
+        f"by at most {min(short) * length:.3g}, while those of {widest.name!r} start at length "
+        f"{start:.3g}: their masks are still mostly {still}; raise passes, rate or images a class",
+        FewStepsWarning,
+        stacklevel=2,
+    )

@@ -20,6 +20,7 @@ from unweave.runs.checkpoints import SECONDS_BETWEEN_SAVES
 from unweave.runs.folder import RunFolder
 from unweave.search.cost import Cost, estimate_cost
 from unweave.search.messages import warn_of_damage, warn_of_few_steps, warn_of_rows_without_steps
+from unweave.search.objectives.base import Objective
 from unweave.search.plan import Plan, make_plan
 from unweave.search.reference import available_memory
 from unweave.search.run import Run
@@ -168,7 +169,7 @@ class Search(Run[Plan]):
             outcomes = self._run(worker, tasks, "disentangling")
         steps = np.concatenate([outcome.steps for outcome in outcomes])
         damaged = {position: why for outcome in outcomes for position, why in outcome.damaged.items()}
-        self._warn(steps, damaged)
+        self._warn(steps, damaged, objective)
         manifest |= {
             "objective": objective.settings(),
             "settings": {**self.plan.settings(), "device": self.prepared.device.type},
@@ -238,12 +239,13 @@ class Search(Run[Plan]):
             for task, _ in short:
                 self.folder.journal.append("smaller", task=task.name, rows_per_batch=smaller[task.name])
 
-    def _warn(self, steps: np.ndarray, damaged: dict[int, str]) -> None:
+    def _warn(self, steps: np.ndarray, damaged: dict[int, str], objective: Objective) -> None:
         names = [target.name or self.images.name_of(target.members[0]) for target in self.plan.targets]
         warn_of_damage(damaged, len(self.plan.positions(self.images)))
         warn_of_rows_without_steps(names, steps)
-        if self.settings.start == "random":
-            warn_of_few_steps(self.plan, steps, self.prepared.sites)
+        if self.plan.keep is None:
+            random = self.settings.start == "random"
+            warn_of_few_steps(self.plan, steps, self.prepared.sites, objective, random=random)
 
     def _to_paths(self, outcomes: Sequence[Outcome], manifest: dict[str, Any]) -> Paths:
         targets = self.plan.targets
