@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import unweave.analysis.misjudgements as module
 from tests.analysis.by_hand import ReadOut, Torn, as_searched, grouped, keeping, pictures
 from unweave.analysis.misjudgements import misjudgements, permuted_differences
 from unweave.data.labelled import labelled
@@ -60,6 +61,28 @@ def test_misjudged_images_are_listed_with_rank_and_similarity():
     assert images["prediction"] == ("1", "1", "2", "0")
     assert images["similarity"] == pytest.approx((1 / 2, 1 / 2, 1 / 3, 1 / 2))
     assert images["rank"] == (1, 1, 2, 1)
+    assert images["tied"] == (1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("called", [0, 3])
+def test_among_equally_similar_classes_none_counts_as_the_most_similar(called, monkeypatch):
+    monkeypatch.setattr(module, "TOP", 1)
+    network = ReadOut()
+    others = [c for c in range(4) if c != called]
+    result = misjudgements(network, keeping(network, [[0, 1]] * 4), pictures([called] * 3, others))
+    assert result.images["rank"] == (2,) * 3
+    assert result.images["tied"] == (3,) * 3
+    assert set(result.classes["similar"]) == {"3 alike"}
+    assert result.classes.summary["share_shared"] == pytest.approx(1 / 3)
+    assert result.classes.summary["share_by_chance"] == pytest.approx(1 / 3)
+
+
+def test_classes_that_are_most_similar_for_certain_are_named_before_those_that_share_a_place(monkeypatch):
+    monkeypatch.setattr(module, "TOP", 2)
+    network = ReadOut()
+    classes = misjudgements(network, keeping(network, [[0, 1], [0, 1], [0], [1]]), pictures([1, 3], [0, 0])).classes
+    assert classes["similar"][0] == "1, 2 others alike"
+    assert classes["shared"][0] == 1.5  # 1 for certain; 2 or 3 comes second
 
 
 def test_a_class_called_by_all_others_has_no_oth_and_is_left_out_of_the_means():

@@ -81,7 +81,7 @@ def misjudged(p=0.01):
     columns = {"name": NAMES, "mis": (0.5, 0.4, float("nan"), 0.6, 0.3), "oth": (0.3, 0.35, 0.2, 0.4, 0.35)}
     summary = {"mis": 0.45, "oth": 0.35, "difference": 0.1, "p": p, "permutations": 4, "share_shared": 0.5}
     summary |= {"share_by_chance": 0.75, "correlation": 0.25, "correlation_p": p}
-    images = Table("", {"rank": (1, 1, 3, 1, 2)}, {})
+    images = Table("", {"rank": (1, 1, 3.5, 1, 2), "tied": (1, 1, 2, 1, 1)}, {})
     return Misjudgements(Table("", columns, {}, summary), images, np.arange(4) / 100, np.arange(4) / 10)
 
 
@@ -98,7 +98,9 @@ def not_compared(misjudged, without_row, share_shared):
     summary = {**dict.fromkeys(("mis", "oth", "difference", "p"), NAN), "permutations": 0, "share_by_chance": 0.75}
     summary |= {"classes_compared": 0, "misjudged": misjudged, "without_row": without_row, "share_shared": share_shared}
     columns = {"name": NAMES, "mis": (0.5, *[NAN] * 4), "oth": (NAN,) * 5}
-    return Misjudgements(Table("", columns, {}, summary), Table("", {"rank": ()}, {}), np.empty(0), np.empty(0))
+    return Misjudgements(
+        Table("", columns, {}, summary), Table("", {"rank": (), "tied": ()}, {}), np.empty(0), np.empty(0)
+    )
 
 
 def maps():
@@ -260,7 +262,7 @@ def test_where_no_class_can_be_compared_the_figure_says_why_and_nothing_that_is_
 def test_wrong_answers_are_counted_by_how_similar_their_class_is():
     figure = plot_confusion_ranks(misjudged())
     curve, chance = (line.get_xydata().tolist() for line in figure.axes[0].lines)
-    assert curve == [[0, 0], [1, pytest.approx(3 / 5)], [2, pytest.approx(4 / 5)], [3, 1], [4, 1]]
+    assert curve == [[0, 0], [1, pytest.approx(3 / 5)], [2, pytest.approx(4 / 5)], [3, pytest.approx(9 / 10)], [4, 1]]
     assert chance == [[0, 0], [4, 1]]
     words = words_of(figure)
     assert "correlation of +0.25 with how similar they are (p = 0.010, one-sided, 4 permutations); 0 is none." in words

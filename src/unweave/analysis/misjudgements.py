@@ -14,6 +14,7 @@ from unweave.analysis.confusion_correlation import confusion_correlation, p_of
 from unweave.analysis.origin import origin
 from unweave.analysis.predictions import Predictor, image_batches, left_out
 from unweave.analysis.similarity import Similarity, similarity
+from unweave.analysis.similarity_ranks import SimilarityRanks
 from unweave.data.labelled import Data, LabelledImages, labelled
 from unweave.errors import PathsError, SettingError
 from unweave.paths import Paths
@@ -78,13 +79,15 @@ def misjudgements(
     Misjudgements
         `classes` has one row per row of the paths: `class`, `name`, `images`, `wrong` (images given another label),
         `wrong_labels` (number of different ones), `mis`, `oth`, `difference` (NaN where undefined), `similar` (the
-        three most similar classes), `confusions` (the up to three most frequent wrong labels), `shared` (how many of
-        the confusions are among the similar; of equal ones those of lower index come first). Its summary has `mis`,
+        three most similar classes; where more are equally similar, how many), `confusions` (the up to three most
+        frequent wrong labels), `shared` (how many of the confusions are among the three most similar; one of several
+        equally similar classes counts by its chance to be). Its summary has `mis`,
         `oth`, `difference`, `p` (NaN if no class has both means), `classes_compared` (those that have), `correlation`
         and `correlation_p` (NaN if all pairs are equally often confused, or equally similar), `misjudged`
         (images given another label), `without_row` (those of them called by a class that has no row), and
         `share_shared` of the confusions beside `share_by_chance`.
-        `images`: `position`, `label`, `prediction` (names), `similarity` of the two, `rank` (1: the most similar).
+        `images`: `position`, `label`, `prediction` (names), `similarity` of the two, `rank` (1: the most similar;
+        equally similar classes have the middle of theirs) and `tied` (how many are as similar, itself among them).
 
     Raises
     ------
@@ -215,10 +218,10 @@ def _compared(
     permuted = permuted_differences(matrix, counts, weighting, permutations, seed)
     difference = mean_mis - mean_oth
     correlation, correlations = confusion_correlation(matrix, counts, found.images, permutations, seed)
-    ranks = _ranks(matrix)
-    similar = [np.argsort(row, kind="stable")[: min(TOP, len(names) - 1)] for row in ranks]
+    ranks = SimilarityRanks.of(matrix)
+    chances = ranks.among_first(TOP)
     confused = [[int(j) for j in np.argsort(-row, kind="stable")[:TOP] if row[j]] for row in counts]
-    shared = [len(set(a.tolist()) & set(b)) for a, b in zip(similar, confused, strict=True)]
+    shared = [float(chances[row, labels].sum()) for row, labels in enumerate(confused)]
     total = sum(map(len, confused))
     classes = Table(
         title=f"Similarity to the labels that images are wrongly given (Mis.) and to others (Oth.), {where}",
@@ -231,7 +234,7 @@ def _compared(
             "mis": tuple(mis.tolist()),
             "oth": tuple(oth.tolist()),
             "difference": tuple((mis - oth).tolist()),
-            "similar": tuple(", ".join(names[j] for j in row) for row in similar),
+            "similar": tuple(_most_similar(ranks, row, names) for row in range(len(names))),
             "confusions": tuple(", ".join(names[j] for j in row) for row in confused),
             "shared": tuple(shared),
         },
@@ -243,7 +246,7 @@ def _compared(
             "oth": "mean similarity to those of all other classes",
             "similar": "the most similar classes, the most similar first",
             "confusions": "the most frequent wrong labels, the most frequent first",
-            "shared": "how many of these are among the most similar",
+            "shared": "how many of these are among the three most similar; of equally similar ones, by chance",
         },
         summary={
             "mis": mean_mis,
@@ -264,15 +267,15 @@ def _compared(
     return Misjudgements(classes, _images_table(paths, matrix, ranks, found, read, where), permuted, correlations)
 
 
-def _ranks(matrix: np.ndarray) -> np.ndarray:
-    """`[rows, rows]`: 1 for the most similar other row, of equal ones the one of lower index; a row itself is last."""
-    without_self = matrix.copy()
-    np.fill_diagonal(without_self, -1)
-    return np.argsort(np.argsort(-without_self, 1, kind="stable"), 1, kind="stable") + 1
+def _most_similar(ranks: SimilarityRanks, row: int, names: Sequence[str]) -> str:
+    """`cat, dog, 5 others alike`."""
+    certain, shared = ranks.first(row, TOP)
+    alike = [f"{len(shared)} others alike" if certain else f"{len(shared)} alike"] if shared else []
+    return ", ".join([*(names[j] for j in certain), *alike])
 
 
 def _images_table(
-    paths: Paths, matrix: np.ndarray, ranks: np.ndarray, found: Confusions, read: np.ndarray, where: str
+    paths: Paths, matrix: np.ndarray, ranks: SimilarityRanks, found: Confusions, read: np.ndarray, where: str
 ) -> Table:
     which, own, other = found.wrong.T
     return Table(
@@ -282,12 +285,15 @@ def _images_table(
             "label": tuple(paths.rows.names[i] for i in own),
             "prediction": tuple(paths.rows.names[i] for i in other),
             "similarity": tuple(matrix[own, other].tolist()),
-            "rank": tuple(ranks[own, other].tolist()),
+            "rank": tuple(ranks.middle[own, other].tolist()),
+            "tied": tuple(ranks.tied[own, other].tolist()),
         },
         meanings={
             "position": "of the image in the data",
             "prediction": "what the whole network calls it",
             "similarity": "of the two classes' sub-architectures",
-            "rank": "of the prediction among the classes similar to the label; 1 is the most similar",
+            "rank": "of the prediction among the classes similar to the label; 1 is the most similar, equally similar "
+            "ones have the middle of theirs",
+            "tied": "how many classes are as similar to the label as the prediction is, itself among them",
         },
     )

@@ -219,7 +219,7 @@ def _misjudged(wrong: Misjudgements | None, images: LabelledImages) -> list[Any]
             str(table["label"][row]),
             str(table["prediction"][row]),
             float(table["similarity"][row]),
-            int(table["rank"][row]),
+            float(table["rank"][row]),
         )
         for row in picked
         if table["position"][row] in addresses

@@ -79,26 +79,38 @@ def plot_confusion_ranks(result: Misjudgements) -> Figure:
             why_nothing_compared(result) or "all pairs of classes are equally similar, or equally often confused"
         )
     others = len(result.classes) - 1
-    counts = np.bincount(np.asarray(result.images["rank"]), minlength=others + 1)[1:]
+    reached = _reached(result, others)
     figure, axes = new_figure(
         6.4,
         4.0,
         "Are wrong answers those of similar classes?",
         "How to read: of the wrong answers, the share that names one of the classes most similar to the image's own, "
-        "by how many of these are counted. Clearly above the dashed line: similar classes are confused. "
+        "by how many of these are counted (equally similar ones by chance). Clearly above the dashed line: similar classes are confused. "
         f"{in_words(result)}",
     )
-    asked = np.arange(others + 1)
-    reached = np.concatenate([[0], counts.cumsum() / counts.sum()])
-    axes.plot(asked, reached, color=SUB_ARCHITECTURE, marker="o" if others <= _MOST_CLASSES else "", markersize=4)
+    axes.plot(
+        np.arange(others + 1),
+        reached,
+        color=SUB_ARCHITECTURE,
+        marker="o" if others <= _MOST_CLASSES else "",
+        markersize=4,
+    )
     axes.plot([0, others], [0, 1], color=CHANCE, linestyle="--", linewidth=1, label="classes named at random")
     axes.set_xlabel("most similar classes that are counted")
-    axes.set_ylabel(f"share of {int(counts.sum())} wrong answers")
+    axes.set_ylabel(f"share of {len(result.images)} wrong answers")
     axes.set_xlim(0, others)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(0, 1.02)
     axes.legend(loc="lower right", frameon=False, fontsize=8)
     return figure
+
+
+def _reached(result: Misjudgements, others: int) -> np.ndarray:
+    """`[others + 1]`: share of the wrong answers that name one of the 0, 1, 2, ... most similar classes. One of several
+    equally similar classes counts by its chance to be among them."""
+    tied = np.asarray(result.images["tied"], dtype=float)
+    above = np.asarray(result.images["rank"]) - (tied + 1) / 2
+    return np.asarray(np.clip((np.arange(others + 1)[:, None] - above) / tied, 0, 1).mean(1))
 
 
 def has_confusion_ranks(result: Misjudgements) -> bool:

@@ -8,6 +8,7 @@ import torch
 
 from tests.tiny import TinyPlain
 from unweave.analysis.stability import stability
+from unweave.network.sites import find_sites
 from unweave.paths import Paths
 from unweave.tables import Table
 from unweave.views.report.flow import flow_data
@@ -17,8 +18,6 @@ from unweave.views.report.flow import flow_data
 def paths():
     """Three classes at two sites."""
     network = TinyPlain().eval()
-    from unweave.network.sites import find_sites
-
     sites = find_sites(network, torch.zeros(1, 3, 8, 8))
     masks = {site.name: torch.rand(3, site.channels) > 0.5 for site in sites}
     return Paths.from_masks(masks, network, torch.zeros(1, 3, 8, 8), classes=[0, 1, 2], names=["a", "b", "c"])
@@ -39,7 +38,20 @@ def test_the_nearest_row_has_the_highest_jaccard_similarity(paths):
         return float((mask[i] & mask[j]).sum() / (mask[i] | mask[j]).sum().clamp_min(1))
 
     best = max((1, 2), key=lambda other: shared(0, other))
-    assert site["nearest"][0][0] == [best, pytest.approx(shared(0, best), abs=1e-3)]
+    assert site["nearest"][0]["rows"][0] == [best, pytest.approx(shared(0, best), abs=1e-3)]
+
+
+def test_rows_that_share_equally_are_counted_not_named():
+    network = TinyPlain().eval()
+    sites = find_sites(network, torch.zeros(1, 3, 8, 8))
+    masks = {site.name: torch.ones(5, site.channels, dtype=torch.bool) for site in sites}
+    masks[sites.names[0]][0, 0] = False
+    paths = Paths.from_masks(masks, network, torch.zeros(1, 3, 8, 8), classes=range(5))
+    first, second, *_ = (site["nearest"] for site in flow_data(paths, None, {})["sites"])
+    less = 1 - 1 / sites[0].channels
+    assert second == [{"rows": [], "alike": [4, 1.0]}] * 5
+    assert first[0] == {"rows": [], "alike": [4, pytest.approx(less, abs=1e-3)]}
+    assert first[1] == {"rows": [[2, 1.0], [3, 1.0], [4, 1.0]], "alike": None}
 
 
 def test_a_site_knows_a_class_s_similarity_to_itself_where_other_seeds_were_searched(paths):

@@ -32,13 +32,14 @@ class Section:
 @dataclass(frozen=True)
 class Misjudged:
     """An image that the whole network calls by another class: its address, both names, and how similar the two classes'
-    sub-architectures are (Jaccard, mean over sites; `rank` 1: no other class is more similar)."""
+    sub-architectures are (Jaccard, mean over sites; `rank` 1: the most similar class; equally similar
+    ones have the middle of theirs)."""
 
     address: str
     label: str
     prediction: str
     similarity: float
-    rank: int
+    rank: float
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from unweave.analysis.similarity import jaccard
+from unweave.analysis.similarity_ranks import SimilarityRanks
 from unweave.analysis.stability import Stability
 from unweave.paths import Paths
 from unweave.tables import Table
@@ -21,7 +22,7 @@ def flow_data(
     """Plain values for the page's script.
 
     `masks` of a site: the bits of all rows one after another, most significant first, in base64. `nearest[row]`: the
-    rows that share most of its channels there, with their Jaccard similarity. `exciting[site][channel]`: positions of
+    rows that share most of its channels there, with their Jaccard similarity (`_nearest`). `exciting[site][channel]`: positions of
     images; `pictures` by position, as addresses that hold their own data. `itself` of a site: the similarity of a class
     to itself under other seeds, null where it was not measured.
     """
@@ -52,9 +53,13 @@ def flow_data(
     }
 
 
-def _nearest(matrix: np.ndarray) -> list[list[list[float]]]:
-    """For each row its most similar others: (row, similarity)."""
-    alone = matrix.copy()
-    np.fill_diagonal(alone, -1)
-    order = np.argsort(-alone, axis=1, kind="stable")[:, : min(_NEAREST, len(alone) - 1)]
-    return [[[int(other), round(float(alone[row, other]), 3)] for other in order[row]] for row in range(len(alone))]
+def _nearest(matrix: np.ndarray) -> list[dict[str, Any]]:
+    """For each row its most similar others, `rows` of (row, similarity); and how many others are equally similar and
+    would share the places left, `alike` (number, similarity), null where there are none."""
+    ranks = SimilarityRanks.of(matrix)
+    found = []
+    for row, values in enumerate(matrix.round(3).tolist()):
+        certain, shared = ranks.first(row, _NEAREST)
+        alike = [len(shared), values[shared[0]]] if shared else None
+        found.append({"rows": [[other, values[other]] for other in certain], "alike": alike})
+    return found

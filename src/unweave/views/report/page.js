@@ -57,7 +57,11 @@
     svg.setAttribute("aria-label", kept + " of " + site.channels + " channels of " + site.name);
     element("b", site.name, words);
     element("br", null, words);
-    var near = site.nearest[row].map(function (pair) { return data.rows[pair[0]] + " " + pair[1].toFixed(2); });
+    var nearest = site.nearest[row];
+    var near = nearest.rows.map(function (pair) { return data.rows[pair[0]] + " " + pair[1].toFixed(2); });
+    if (nearest.alike !== null) {
+      near.push(nearest.alike[0] + (near.length ? " others" : " classes") + " alike, " + nearest.alike[1].toFixed(2));
+    }
     var shared = near.length ? "; most shared with " + near.join(", ") : "";
     if (near.length && site.itself !== null) { shared += " (a class with itself, other seed: " + site.itself.toFixed(2) + ")"; }
     element("span", kept + " of " + site.channels + shared, words);
