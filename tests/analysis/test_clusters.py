@@ -55,6 +55,12 @@ def test_groups_that_the_tree_finds_agree_with_it_wholly():
     assert agreement["tree and its own distances, cophenetic correlation"] == pytest.approx(1)
 
 
+@pytest.mark.parametrize("count", [1, 3, 4])
+def test_groups_are_compared_with_as_many_clusters_however_many_the_leaves_are_cut_into(count):
+    agreement = cluster(PAIRS, groups=GROUPS, count=count).agreement
+    assert dict(zip(*agreement.columns.values(), strict=True))["groups and clusters, adjusted Rand index"] == 1
+
+
 def test_groups_across_the_tree_agree_less_than_by_chance():
     found = cluster(PAIRS, groups={"x": [0, 1], "y": [2, 3]})
     # Contingency table of ones: no pair agrees; (0 - 2 * 2 / 6) / (2 - 2 * 2 / 6)

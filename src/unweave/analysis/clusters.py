@@ -98,7 +98,7 @@ def cluster(
     tree = average(condensed)
     order = leaves_list(tree)
     members = fcluster(tree, cut, criterion="maxclust")
-    agreement = _agreement(condensed, cophenet(tree), group_of, _checked(distances, rows), cut)
+    agreement = _agreement(condensed, cophenet(tree), group_of, _checked(distances, rows))
     leaves = Table(
         title=f"{rows} rows clustered by the similarity of their channels, cut into {len(set(members.tolist()))}",
         columns={
@@ -182,32 +182,31 @@ def _agreement(
     heights: np.ndarray,
     group_of: np.ndarray,
     distances: np.ndarray | None,
-    cut: int,
 ) -> Table:
     found = {"tree and its own distances, cophenetic correlation": _correlation(heights, own)}
     if (group_of >= 0).any():
-        found |= _agreement_with_groups(own, group_of, cut)
+        found |= _agreement_with_groups(own, group_of)
     if distances is not None:
         pairs = distances[np.triu_indices(len(group_of), 1)]
         known = ~np.isnan(pairs)
         found["hierarchy and tree, cophenetic correlation"] = _correlation(heights[known], pairs[known])
         found["hierarchy and similarity, correlation"] = _correlation(own[known], pairs[known])
     return Table(
-        title=f"Agreement of the tree, cut into {cut}",
+        title="Agreement of the tree",
         columns={"measure": tuple(found), "value": tuple(found.values())},
         meanings={"value": "1: the same; 0: as by chance (Rand index), or uncorrelated"},
     )
 
 
-def _agreement_with_groups(own: np.ndarray, group_of: np.ndarray, cut: int) -> dict[str, float]:
-    """Of the rows that are in a group, with the tree of these rows alone."""
+def _agreement_with_groups(own: np.ndarray, group_of: np.ndarray) -> dict[str, float]:
+    """Of the rows that are in a group, with the tree of these rows alone, cut into as many as there are groups."""
     from scipy.cluster.hierarchy import average, cophenet, fcluster
     from sklearn.metrics import adjusted_rand_score
 
     first, second = np.triu_indices(len(group_of), 1)
     groups, both = group_of[group_of >= 0], (group_of[first] >= 0) & (group_of[second] >= 0)
     tree = average(own[both])
-    members = fcluster(tree, cut, criterion="maxclust")
+    members = fcluster(tree, len(set(groups.tolist())), criterion="maxclust")
     apart = (group_of[first] != group_of[second])[both].astype(float)
     return {
         "groups and clusters, adjusted Rand index": float(adjusted_rand_score(groups, members)),

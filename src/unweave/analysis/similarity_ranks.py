@@ -38,7 +38,7 @@ class SimilarityRanks:
     def among_first(self, count: int) -> np.ndarray:
         """`[rows, rows]`: the chance that row j is among the `count` rows most similar to i, if lots are drawn among
         equally similar ones."""
-        found = np.clip((count - self.above) / self.tied, 0, 1)
+        found = np.asarray(np.clip((count - self.above) / self.tied, 0, 1))
         np.fill_diagonal(found, 0)
         return found
 

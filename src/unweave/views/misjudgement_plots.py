@@ -85,7 +85,8 @@ def plot_confusion_ranks(result: Misjudgements) -> Figure:
         4.0,
         "Are wrong answers those of similar classes?",
         "How to read: of the wrong answers, the share that names one of the classes most similar to the image's own, "
-        "by how many of these are counted (equally similar ones by chance). Clearly above the dashed line: similar classes are confused. "
+        "by how many of these are counted (equally similar ones by chance). Clearly above the dashed line: similar "
+        "classes are confused. "
         f"{in_words(result)}",
     )
     axes.plot(

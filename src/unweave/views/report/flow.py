@@ -22,9 +22,9 @@ def flow_data(
     """Plain values for the page's script.
 
     `masks` of a site: the bits of all rows one after another, most significant first, in base64. `nearest[row]`: the
-    rows that share most of its channels there, with their Jaccard similarity (`_nearest`). `exciting[site][channel]`: positions of
-    images; `pictures` by position, as addresses that hold their own data. `itself` of a site: the similarity of a class
-    to itself under other seeds, null where it was not measured.
+    rows that share most of its channels there, with their Jaccard similarity (`_nearest`).
+    `exciting[site][channel]`: positions of images; `pictures` by position, as addresses that hold their own data.
+    `itself` of a site: the similarity of a class to itself under other seeds, null where it was not measured.
     """
     itself = stability.per_site["self_similarity"] if stability is not None else (None,) * len(paths.sites)
     sites = []

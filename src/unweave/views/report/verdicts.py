@@ -152,17 +152,22 @@ def _stays(stability: Stability | None, rows: int) -> Verdict:
             "two classes differ more than one class from itself.",
         )
     table = stability.per_site
-    told = list(map(bool, table["told_apart"]))
+    told = sum(map(bool, table["told_apart"]))
     levels = [midway(chance) for chance in table["expected_by_chance"]]
-    alike = [own >= level for own, level in zip(table["self_similarity"], levels, strict=True)]
-    count = sum(map(all, zip(told, alike, strict=True)))
-    answer: Answer = "yes" if count == len(told) else "partly" if count else "no"
+    alike = sum(own >= level for own, level in zip(table["self_similarity"], levels, strict=True))
+    answer: Answer = "yes" if alike == len(levels) else "partly" if alike else "no"
+    classes = (
+        f"At {told} of them classes differ clearly more from each other than from themselves; at the others, how "
+        "similar two classes are says nothing about them."
+        if told
+        else "At none of them do classes differ clearly more from each other than from themselves: how similar two "
+        "classes are says nothing about them."
+    )
     return Verdict(
         question,
         answer,
-        f"{_similarities(table)}At {sum(told)} of {len(told)} sites classes differ clearly more from each other than "
-        f"from themselves; at {sum(alike)} a class is at least midway from random masks to the same mask (on average "
-        f"{np.mean(levels):.2f}); both hold at {count}, and a yes needs both at every site.",
+        f"{_similarities(table)}At {alike} of {len(levels)} sites a class is at least midway from random masks to the "
+        f"same mask (on average {np.mean(levels):.2f}). {classes}",
     )
 
 
