@@ -42,6 +42,12 @@ def test_scores_that_rank_the_own_channel_last_are_neither():
     assert summary["remove_area"] == pytest.approx((1 + 0.75) / 2)
 
 
+def test_how_many_channels_a_share_is_where_sites_round():
+    network = ReadOut()
+    table = keep_curve(network, scored(network, RIGHT), EVERY, shares=(0, 0.1, 0.3, 0.9, 1))
+    assert table["channels"] == (0, 0, 0.25, 1, 1)  # of four channels
+
+
 def test_random_orders_are_averaged_and_their_ends_told():
     network = ReadOut()
     paths = scored(network, RIGHT)

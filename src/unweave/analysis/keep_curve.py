@@ -20,8 +20,9 @@ from unweave.randomness import generator, key_of
 from unweave.tables import Table
 from unweave.whole_numbers import whole_number
 
-SHARES = (0.0, 0.01, 0.02, 0.05, *(round(0.1 * step, 1) for step in range(1, 11)))
-"""Fine where it matters for necessity: many networks lose everything with the first tenth of their channels."""
+SHARES = (0.0, 0.01, 0.02, 0.05, *(round(0.1 * step, 1) for step in range(1, 10)), 0.95, 0.98, 1.0)
+"""Fine at both ends: many networks lose everything with the first tenth of their channels, and need nearly all of them to
+be as good as whole."""
 OTHERS = 100
 """Images of other classes that a row is asked about, unless told otherwise."""
 _FIGURES = ("own", "false_accepts", "balanced")
@@ -63,7 +64,8 @@ def keep_curve(
     Returns
     -------
     Table
-        One row per share: `share`, and `own`, `false_accepts`, `balanced` of each of `keep_*`, `remove_*`, `random_*`,
+        One row per share: `share`, `channels` (share of all channels that this is: sites of few channels round), and
+        `own`, `false_accepts`, `balanced` of each of `keep_*`, `remove_*`, `random_*`,
         means over rows with images; `random_balanced_lowest` and `random_balanced_highest` of single draws. The summary
         has the areas.
 
@@ -99,7 +101,11 @@ def keep_curve(
         seed=seed,
         show_progress=show_progress,
     )
-    columns: dict[str, tuple[float, ...]] = {"share": tuple(float(share) for share in shares)}
+    counts = [sum(_count(share, ranks) for ranks in ranked.values()) for share in shares]
+    columns: dict[str, tuple[float, ...]] = {
+        "share": tuple(float(share) for share in shares),
+        "channels": tuple(count / sum(site.channels for site in paths.sites) for count in counts),
+    }
     first = 1
     for curve, draws in curves.items():
         columns.update(_figures(found, curve, first, len(draws), len(shares)))
@@ -115,6 +121,7 @@ def keep_curve(
         columns=columns,
         meanings={
             "share": "of every site's channels, those of highest score (random_*: any)",
+            "channels": "the share of all channels that these are; sites of few channels round",
             "keep_*": "these are kept, all others are zero",
             "remove_*": "these are zero, all others are kept",
             "random_*": f"as many are kept at random, mean of {controls} draws",
