@@ -65,7 +65,8 @@ def sub_architectures() -> list[str]:
         beta = f"{r['beta']:g}" + (" (elbow)" if r["beta_given"] == "elbow" else "")
         rate = f", rate {r['rate']:g}" if r.get("rate", 0.1) != 0.1 else ""
         count = r["search_images_per_class"]
-        images = r["search_images"] // 10 if count == "all" else count
+        there = r["search_images"] // 10
+        images = there if count == "all" else min(count, there)
         steps = r.get("steps_per_class") or r["passes"] * -(-images // r["plan"]["batch"])
         lines.append(
             f"| {r['network']} | {beta} | {images}, {steps}{rate} | {percent(r['usage'])} | {percent(s['own'])} "

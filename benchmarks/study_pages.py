@@ -44,8 +44,15 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
 
 
 def _against_whole(result: dict[str, Any]) -> str:
-    found = result["balanced_against_whole_network"]["all_seeds"]
-    return f"{100 * found['difference']:+.1f} ({100 * found['low']:+.1f} to {100 * found['high']:+.1f})"
+    """The mean of all seeds with its interval over images; then each seed."""
+    measured = result["balanced_against_whole_network"]
+    found, each = measured["all_seeds"], measured["each_seed"]
+    seeds = f"; {', '.join(_points(one) for one in each)}" if len(each) > 1 else ""
+    return f"{_points(found)} ({100 * found['low']:+.1f} to {100 * found['high']:+.1f}){seeds}"
+
+
+def _points(found: dict[str, Any]) -> str:
+    return f"{100 * found['difference']:+.1f}"
 
 
 def _accuracies(methods: dict[str, dict[str, Any]]) -> list[str]:
@@ -55,7 +62,7 @@ def _accuracies(methods: dict[str, dict[str, Any]]) -> list[str]:
         "own class",
         "false accepts",
         "balanced",
-        "points against the whole network",
+        "points against the whole network; each seed",
     )
     rows = []
     for name, result in methods.items():
@@ -166,9 +173,18 @@ def _seconds(methods: dict[str, dict[str, Any]]) -> list[str]:
 
 def _feature_maps(name: str, methods: dict[str, dict[str, Any]]) -> list[str]:
     """The picture that the study of `released` leaves, if it was drawn."""
-    picture = f"studies_{name}_feature_maps.png"
-    there = "released" in methods and (_IMAGES / picture).is_file()
-    return [f"![Feature maps, released](images/{picture})", ""] if there else []
+    return _picture(f"studies_{name}_feature_maps.png", "Feature maps, released") if "released" in methods else []
+
+
+def _picture(file: str, words: str) -> list[str]:
+    """Nothing where it was not drawn."""
+    return [f"![{words}](images/{file})", ""] if (_IMAGES / file).is_file() else []
+
+
+def _other_precision(settings: dict[str, Any]) -> str:
+    """Nothing for float32; results of before there were others do not say."""
+    precision = settings.get("precision", "float32")
+    return "" if precision == "float32" else f", {precision}"
 
 
 def _shares(methods: dict[str, dict[str, Any]]) -> str:
@@ -187,13 +203,17 @@ def section(results: Path) -> list[str]:
         lines += [
             f"### {name}",
             "",
-            f"{given['search_images_per_class']} images a class, {given['passes']} passes, rate {given['rate']:g}, "
-            f"seeds {', '.join(map(str, first['seeds']))}. {first['measured_on']}. In percent, mean ± deviation over "
+            f"{given['search_images_per_class']} images a class, {given['passes']} passes, rate {given['rate']:g}"
+            f"{_other_precision(given)}, seeds {', '.join(map(str, first['seeds']))}. {first['measured_on']}. In percent, mean ± deviation over "
             "seeds.",
             "",
             *_accuracies(methods),
             "",
             f"![Size, accuracy and false accepts](images/studies_{name}_overview.png)",
+            "",
+            f"![Accuracy on each class's own images](images/studies_{name}_accuracies.png)",
+            "",
+            f"![Channels used at each site](images/studies_{name}_usage.png)",
             "",
             f"{_deep(first)} Balanced accuracy with dropped channels set to zero, their mean, or another image's "
             f"values; areas under the keep curves over {_shares(methods)} % of the channels (kept: high is good; "
@@ -216,6 +236,9 @@ def section(results: Path) -> list[str]:
             "",
             f"![Similarity at each site](images/studies_{name}_similarity.png)",
             "",
+            f"![Similarity of classes, clustered](images/studies_{name}_similarities.png)",
+            "",
+            *_picture(f"studies_{name}_misjudgements.png", "Labels wrongly given, and others"),
             *_seconds(methods),
             "",
         ]

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from benchmarks import study_class_pictures
 from benchmarks.common import table_of
 from benchmarks.study_pages import ORDER, comparison, networks
 from unweave.analysis.stability import Stability
@@ -37,6 +38,9 @@ def draw(results: Path, images: Path) -> None:
             ("similarity", _similarities),
         ):
             if (figure := make(name, methods)) is not None:
+                _save(figure, images / f"studies_{name}_{kind}")
+        for kind in ("usage", "accuracies", "similarities", "misjudgements"):
+            if (figure := getattr(study_class_pictures, kind)(name, methods, _COLOURS)) is not None:
                 _save(figure, images / f"studies_{name}_{kind}")
     if compared := comparison(results):
         _save(_interpretability(compared), images / "studies_interpretability")

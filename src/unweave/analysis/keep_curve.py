@@ -21,8 +21,8 @@ from unweave.tables import Table
 from unweave.whole_numbers import whole_number
 
 SHARES = (0.0, 0.01, 0.02, 0.05, *(round(0.1 * step, 1) for step in range(1, 10)), 0.95, 0.98, 1.0)
-"""Fine at both ends: many networks lose everything with the first tenth of their channels, and need nearly all of them to
-be as good as whole."""
+"""Fine at both ends: many networks lose everything with the first tenth of their channels, and need nearly all of them
+to be as good as whole."""
 OTHERS = 100
 """Images of other classes that a row is asked about, unless told otherwise."""
 _FIGURES = ("own", "false_accepts", "balanced")
