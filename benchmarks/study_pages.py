@@ -204,8 +204,8 @@ def section(results: Path) -> list[str]:
             f"### {name}",
             "",
             f"{given['search_images_per_class']} images a class, {given['passes']} passes, rate {given['rate']:g}"
-            f"{_other_precision(given)}, seeds {', '.join(map(str, first['seeds']))}. {first['measured_on']}. In percent, "
-            "mean ± deviation over seeds.",
+            f"{_other_precision(given)}, seeds {', '.join(map(str, first['seeds']))}. {first['measured_on']}. "
+            "In percent, mean ± deviation over seeds.",
             "",
             *_accuracies(methods),
             "",
