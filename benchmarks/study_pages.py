@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks import study_misjudgements
+
 ORDER = (
     *("released", "variational", "concept-path", "selective", "selective-random"),
     *("attribute", "attribute-fast", "random"),
@@ -244,7 +246,9 @@ def section(results: Path) -> list[str]:
         ]
     if not lines:
         return ["Not measured yet."]
-    return [*lines, "Beside it, the published misjudgements, in percent:", "", *PUBLISHED, "", *_compared(results)]
+    together = study_misjudgements.section(results)
+    published = ["Beside it, the published misjudgements, in percent:", "", *PUBLISHED, ""]
+    return [*lines, "### All networks", "", *together, *published, *_compared(results)]
 
 
 def _deep(result: dict[str, Any]) -> str:

@@ -123,7 +123,7 @@ def misjudgements(
     title = f"{origin(paths, images, read)}{damaged}{without_images(paths, images, read)}"
     if found.elsewhere:
         title += f"; {found.elsewhere} images called by a class without a row left out"
-    return _compared(paths, alike, found, title, read, weighting, permutations, seed)
+    return from_confusions(paths, alike, found, title, read, weighting, permutations, seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,16 +201,18 @@ def permuted_differences(
     return found
 
 
-def _compared(
+def from_confusions(
     paths: Paths,
     alike: Similarity,
     found: Confusions,
     where: str,
     read: np.ndarray,
-    weighting: Weighting,
-    permutations: int,
-    seed: int,
+    weighting: Weighting = "classes",
+    permutations: int = 1000,
+    seed: int = 0,
 ) -> Misjudgements:
+    """`misjudgements` of images whose labels and predictions are known: `found`, of the images at positions `read` of
+    the data, which `where` names; `alike` may be the mean similarity of several searches of the same rows."""
     matrix, counts, names = alike.matrix, found.counts, paths.rows.names
     mis, oth = _mis_and_oth(matrix, counts, weighting)
     weights = counts.sum(1) if weighting == "images" else np.ones(len(names))
