@@ -27,8 +27,8 @@ def usage(name: str, methods: Methods, colours: Mapping[str, str]) -> Figure:
         "How to read: at each site, in forward order, the share of channels that a class's sub-architecture keeps; "
         "mean over classes and seeds. Attribution and random masks keep as many as `released` here, by construction.",
     )
-    own_size = {method: result for method, result in methods.items() if result["objective"]}
-    for method, result in own_size.items():
+    own_size = [method for method in methods if not method.startswith(("attribute", "random"))]
+    for method, result in ((method, methods[method]) for method in own_size):
         axes.plot(_average(result, "usage", "usage"), color=colours[method], marker="o", markersize=3.5, label=method)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set_ylabel("channels used")
