@@ -122,7 +122,7 @@ def section(results: Path) -> list[str]:
 
 def _line(entry: dict[str, Any]) -> str:
     pairs = [("p", "p_holm"), ("correlation_p", "correlation_p_holm")]
-    chances = [tuple("-" if entry.get(one) is None else f"{entry[one]:.3f}" for one in pair) for pair in pairs]
+    chances = [tuple("-" if entry.get(one) is None else f"{entry[one]:.4f}" for one in pair) for pair in pairs]
     compared = (
         "-"
         if entry["mis"] is None

@@ -56,5 +56,5 @@ def test_the_page_has_a_line_a_pair_and_says_so_where_nothing_was_measured(tmp_p
     entries = adjusted([entry("a", 0.01), entry("a", NAN, mis=NAN)])
     (tmp_path / "studies_misjudgements.json").write_text(json.dumps({"raw": entries}))
     lines = section(tmp_path)
-    assert "| n | m | 50.00, 25.00 (4) | 0.010 | 0.010 | - | - | - |" in lines
+    assert "| n | m | 50.00, 25.00 (4) | 0.0100 | 0.0100 | - | - | - |" in lines
     assert "| n | m | - | - | - | - | - | - |" in lines
