@@ -65,7 +65,8 @@ def test_every_method_is_searched_measured_and_shown(study, tmp_path):
     kept = {result["method"]: result["figures"]["kept"]["values"] for result in sizes}
     assert kept["random"] == kept["released"]
     drawn = {file.name for file in (tmp_path / "images").iterdir()}
-    kinds = ("overview", "keep_curve", "hit_rate", "similarity", "feature_maps")
+    kinds = ["overview", "keep_curve", "hit_rate", "similarity", "feature_maps"]
+    kinds += ["usage", "accuracies", "similarities", "misjudgements"]
     assert drawn == {"studies_interpretability.png", *(f"studies_resnet20_{kind}.png" for kind in kinds)}
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / "work").rglob("*.safetensors")}
     assert study(*typed).endswith(printed[-500:])
